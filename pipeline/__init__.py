@@ -1,0 +1,1 @@
+"""bitlake: streams of JSON records in, bi-temporal Apache Iceberg tables out."""
