@@ -1,0 +1,75 @@
+# Every target works in a fresh clone; what was installed once is not installed again, so later runs need no network.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := requirements/embedded.lock requirements/dev.lock requirements/all.lock
+SOURCES := pipeline state jobs benchmarks tests
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+.PHONY: help demo test test-fast test-faults lint types imports bench lock venv-all clean
+
+help:  ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+demo: $(VENV)/.embedded  ## everything local on real data, with answers and a picture
+	$(BIN)/bitlake demo
+
+test: lint test-fast $(VENV)/.dev  ## lint, fast tests, and the tests against real servers
+	$(BIN)/pytest tests -m "servers and not long"
+
+test-fast: $(VENV)/.dev  ## no servers, under two minutes
+	$(BIN)/pytest tests -m "not servers and not long"
+
+test-faults: $(VENV)/.dev  ## the long fault and load tests
+	$(BIN)/pytest tests -m long
+
+lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## the benchmark harness
+	$(BIN)/bitlake bench
+
+lock: $(VENV)/.uv  ## resolve the lock files anew
+	$(LOCK) requirements/uv.in -o requirements/uv.lock
+	$(LOCK) pyproject.toml requirements/build.in -o requirements/embedded.lock
+	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/embedded.lock -o requirements/dev.lock
+	$(LOCK) pyproject.toml requirements/build.in --all-extras --override requirements/overrides.txt \
+		-o requirements/all.lock
+
+venv-all: .venv-all/.all  ## a second environment (.venv-all) with Flink
+
+clean:  ## remove the environments, the caches and the demo's lake
+	rm -rf .venv .venv-all .bitlake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than its lock file exactly when that lock is installed. The package itself is installed
+# editable, by the build backend from the same lock: no network.
+%/.uv: requirements/uv.lock
+	test -x $*/bin/python || $(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --require-hashes -r requirements/uv.lock
+	touch $@
+
+define install
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes -r $(2)
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --offline --editable .
+	touch $@
+endef
+
+$(VENV)/.embedded: requirements/embedded.lock pyproject.toml | $(VENV)/.uv
+	$(call install,$(VENV),requirements/embedded.lock)
+
+$(VENV)/.dev: requirements/dev.lock pyproject.toml | $(VENV)/.uv
+	$(call install,$(VENV),requirements/dev.lock)
+	touch $(VENV)/.embedded
+
+.venv-all/.all: requirements/all.lock pyproject.toml | .venv-all/.uv
+	$(call install,.venv-all,requirements/all.lock)

@@ -1,0 +1,1 @@
+"""The reference workload, the runner and the figures."""

@@ -1,0 +1,1 @@
+"""What is submitted to a cluster: the Flink job, rescaling, maintenance."""

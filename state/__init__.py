@@ -1,0 +1,1 @@
+"""Where the timelines of keys are kept: one interface, a module per backend."""
