@@ -1,1 +1,19 @@
-"""Where the timelines of keys are kept: one interface, a module per backend."""
+"""Where timelines are kept between epochs: a small ordered key-value store with atomic batches."""
+
+from state.base import StateBackend, StateSize, WriteBatch
+from state.errors import StateDamaged, StateLocked, StateUnavailable
+from state.memory import MemoryState
+from state.rocks import RocksOptions, RocksState, open_state
+
+__all__ = [
+    "MemoryState",
+    "RocksOptions",
+    "RocksState",
+    "StateBackend",
+    "StateDamaged",
+    "StateLocked",
+    "StateSize",
+    "StateUnavailable",
+    "WriteBatch",
+    "open_state",
+]
