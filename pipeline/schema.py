@@ -143,6 +143,7 @@ class TableSchema:
     own_key: tuple[Column, ...]
     values: tuple[Column, ...]
     dated: bool = False
+    scalars: bool = False
 
     @property
     def key(self) -> tuple[Column, ...]:
