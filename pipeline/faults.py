@@ -1,0 +1,40 @@
+"""Named points at which a test kills the process, to prove that nothing is lost and nothing doubled.
+
+``BITLAKE_FAULT=between-commits`` kills the process the first time it reaches that point,
+``between-commits:3`` the third time. Unset, a point costs one comparison.
+"""
+
+import os
+import signal
+
+POINTS = (
+    "before-data-file",
+    "after-data-file",
+    "before-first-commit",
+    "between-commits",
+    "after-last-commit",
+)
+"""Every point of the epoch protocol, in its order."""
+
+
+class _Fault:
+    """The point to die at, and how many times it is still to be passed."""
+
+    def __init__(self, text: str) -> None:
+        self.name, _, times = text.partition(":")
+        self.left = int(times or 1)
+
+    def passed(self, name: str) -> None:
+        if name == self.name:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+_fault = _Fault(os.environ["BITLAKE_FAULT"]) if os.environ.get("BITLAKE_FAULT") else None
+
+
+def reach(name: str) -> None:
+    """Pass the point `name`; the process dies here when ``BITLAKE_FAULT`` says so."""
+    if _fault is not None:
+        _fault.passed(name)

@@ -1,0 +1,110 @@
+"""Opening the Iceberg catalog that lake.yaml names."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
+    NoSuchPropertyException,
+    NotInstalledError,
+    OAuthError,
+    RESTError,
+    ServerError,
+    ServiceUnavailableError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from pipeline.errors import BadConfiguration, Unavailable
+
+TRANSIENT: tuple[type[Exception], ...] = (
+    CommitFailedException,
+    CommitStateUnknownException,
+    ServiceUnavailableError,
+    ServerError,
+    TooManyRequestsError,
+    DBAPIError,
+    OSError,
+)
+"""Errors of a catalog or an object store after which trying again can help (requests' are OSErrors)."""
+
+_REFUSED = (UnauthorizedError, ForbiddenError, OAuthError)
+_DURABLE = "pipeline.sink.durable.DurableFileIO"
+
+
+def open_catalog(config: Mapping[str, str]) -> Catalog:
+    """Open the catalog of lake.yaml.
+
+    Args:
+        config: the ``catalog`` section as it is; everything but ``name`` goes to pyiceberg.
+
+    Raises:
+        BadConfiguration: the section can't be understood, or the catalog refuses the credentials.
+        Unavailable: nothing answers at the catalog's address.
+    """
+    properties = {key: str(value) for key, value in config.items() if value is not None}
+    name = properties.pop("name", "lake")
+    properties.setdefault("py-io-impl", _DURABLE)
+    uri = properties.get("uri", "")
+    if properties.get("type") == "sql" or (not properties.get("type") and "sql" in uri.partition(":")[0]):
+        properties.setdefault("pool_pre_ping", "true")
+        _make_sqlite_folder(uri)
+    try:
+        with explained(uri or name):
+            return load_catalog(name, **properties)
+    except (NoSuchModuleError, NotInstalledError, ImportError) as error:
+        raise BadConfiguration(
+            f"this kind of catalog needs a library that is not installed: {error}",
+            next_step="install pyiceberg with the extra for it, e.g. pip install 'pyiceberg[glue]'",
+        ) from error
+    except (NoSuchPropertyException, ValueError, TypeError, RESTError, ArgumentError) as error:
+        raise BadConfiguration(
+            f"the catalog can't be used as lake.yaml describes it: {_first_line(error)}",
+            next_step="check the catalog section against pyiceberg's documentation of this catalog type",
+        ) from error
+
+
+def _make_sqlite_folder(uri: str) -> None:
+    try:
+        url = make_url(uri)
+    except ArgumentError as error:
+        raise BadConfiguration(
+            f"catalog.uri is not a database address: {error}",
+            next_step="write sqlite:///path/to/catalog.db or postgresql+psycopg2://user@host/database",
+        ) from error
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turn what pyiceberg and its drivers raise when nothing answers into errors that say what to do next."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise BadConfiguration(
+            f"the catalog refused the credentials: {error}",
+            next_step="check catalog.credential or catalog.token (environment: BITLAKE__CATALOG__CREDENTIAL)",
+        ) from error
+    except TRANSIENT as error:
+        raise Unavailable(
+            f"the catalog or its warehouse does not answer: {_first_line(error)}",
+            next_step=f"check that it runs at {_without_password(where)} and can be reached, then try again",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _without_password(where: str) -> str:
+    try:
+        return make_url(where).render_as_string(hide_password=True)
+    except ArgumentError:
+        return where

@@ -1,0 +1,109 @@
+"""What one epoch brings to the sink, and what its snapshots' summaries say."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from pipeline.schema import DatasetSchema, TableSchema
+
+DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, WRITE = (
+    "bitlake.dataset",
+    "bitlake.epoch",
+    "bitlake.offsets",
+    "bitlake.clocks",
+    "bitlake.horizon",
+    "bitlake.progress",
+    "bitlake.write",
+)
+"""Snapshot summary properties; `WRITE` names the one write of the epoch that was committed."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a dataset has come, as the newest snapshot that carries it says.
+
+    Attributes:
+        epoch: the number of the last epoch.
+        offsets: per partition, the offset to read next.
+        clocks: per partition, its clock in microseconds.
+        horizon: the system time in microseconds up to which belief is final.
+        progress: how far files were loaded; any JSON.
+    """
+
+    epoch: int
+    offsets: dict[int, int]
+    clocks: dict[int, int]
+    horizon: int
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    def to_summary(self, dataset: str) -> dict[str, str]:
+        """The properties for a snapshot's summary."""
+        return {
+            DATASET: dataset,
+            EPOCH: str(self.epoch),
+            OFFSETS: json.dumps(self.offsets),
+            CLOCKS: json.dumps(self.clocks),
+            HORIZON: str(self.horizon),
+            PROGRESS: json.dumps(self.progress),
+        }
+
+    @staticmethod
+    def from_summary(summary: dict[str, str]) -> "Position":
+        """Read back what `to_summary` wrote."""
+        return Position(
+            epoch=int(summary[EPOCH]),
+            offsets={int(k): v for k, v in json.loads(summary[OFFSETS]).items()},
+            clocks={int(k): v for k, v in json.loads(summary[CLOCKS]).items()},
+            horizon=int(summary[HORIZON]),
+            progress=json.loads(summary.get(PROGRESS, "{}")),
+        )
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """An epoch's rows of one table, open and closed apart; full rows as ``schema.arrow``."""
+
+    schema: TableSchema
+    open: pa.Table
+    closed: pa.Table
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: the dataset's schema at its end, where it ends, its rows and its dead letters."""
+
+    dataset: DatasetSchema
+    position: Position
+    tables: tuple[TableRows, ...]
+    dead_letters: pa.Table | None = None
+
+
+def newest_summary(metadata: TableMetadata, dataset: str) -> dict[str, str] | None:
+    """The summary of the newest snapshot that carries the dataset's position."""
+    for snapshot in lineage(metadata):
+        if snapshot.summary is not None:
+            summary = snapshot.summary.additional_properties
+            if summary.get(DATASET) == dataset and EPOCH in summary:
+                return summary
+    return None
+
+
+def lineage(metadata: TableMetadata) -> Iterator[Snapshot]:
+    """Snapshots from the current one back: its ancestors, not branches or what was rolled back.
+
+    Expiry can cut the chain of parents; what is left below the cut follows by sequence number.
+    """
+    snapshots = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    current = snapshots.get(metadata.current_snapshot_id) if metadata.current_snapshot_id else None
+    lowest = 0
+    while current is not None:
+        yield current
+        lowest = current.sequence_number or 0
+        current = snapshots.get(current.parent_snapshot_id) if current.parent_snapshot_id else None
+    below = [s for s in metadata.snapshots if (s.sequence_number or 0) < lowest]
+    yield from sorted(below, key=lambda s: s.sequence_number or 0, reverse=True)

@@ -1,0 +1,141 @@
+"""Data files: rows to Parquet, with the statistics by which readers skip files."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionKey
+from pyiceberg.table import Table
+from pyiceberg.typedef import Record
+
+from pipeline.faults import reach
+from pipeline.sink.durable import sync
+from pipeline.sink.partitions import split
+
+ROW_GROUP_ROWS = 65_536
+"""Small enough that statistics of sorted rows prune, large enough that compression does not suffer."""
+
+_FIELD_ID = b"PARQUET:field_id"
+
+
+@dataclass(frozen=True)
+class FileName:
+    """What the names of an epoch's data files in one table tell."""
+
+    dataset: str
+    epoch: int
+    attempt: str
+
+    def path(self, kind: str, number: int) -> str:
+        """A file name that no other epoch, attempt or kind of row has."""
+        return f"{self.dataset}-{self.epoch:010d}-{kind}-{self.attempt}-{number:05d}.parquet"
+
+
+def new_attempt() -> str:
+    """A part of file names by which the same epoch, tried twice, never meets its own orphans."""
+    return uuid.uuid4().hex[:16]
+
+
+def write_rows(table: Table, rows: pa.Table, name: FileName, kind: str) -> Iterator[DataFile]:
+    """Write rows to one data file per partition; nothing for no rows.
+
+    Args:
+        table: the Iceberg table; every column of `rows` is in its schema.
+        rows: the rows; optional columns of the table may be missing.
+        name: the epoch's part of the file names.
+        kind: what the rows are (open, closed ...), also in the file names: kinds never share a file.
+
+    Yields:
+        Each file once it is complete, and on disk where it is local.
+    """
+    if not len(rows):
+        return
+    schema = table.schema()
+    numbered = _with_field_ids(rows, {field.name: field.field_id for field in schema.fields})
+    for number, (key, part) in enumerate(split(numbered, table.spec(), schema)):
+        location = table.location_provider().new_data_location(name.path(kind, number), key)
+        reach("before-data-file")
+        yield write_file(table, part, location, key)
+        reach("after-data-file")
+
+
+def write_file(table: Table, rows: pa.Table, location: str, key: PartitionKey | None) -> DataFile:
+    """Write one Parquet file and describe it with the statistics of its footer."""
+    footers: list[pq.FileMetaData] = []
+    output = table.io.new_output(location)
+    with output.create(overwrite=True) as stream:
+        with pq.ParquetWriter(
+            stream,
+            rows.schema,
+            compression="zstd",
+            compression_level=1,
+            store_decimal_as_integer=True,
+            metadata_collector=footers,
+        ) as writer:
+            writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        size = stream.tell()
+    sync(location)
+    return _describe(table, footers[0], location, size, key)
+
+
+def _with_field_ids(rows: pa.Table, ids: dict[str, int]) -> pa.Table:
+    fields = [field.with_metadata({_FIELD_ID: str(ids[field.name])}) for field in rows.schema]
+    return pa.Table.from_arrays(rows.columns, schema=pa.schema(fields))
+
+
+def _describe(
+    table: Table, footer: pq.FileMetaData, location: str, size: int, key: PartitionKey | None
+) -> DataFile:
+    schema = table.schema()
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=footer,
+        stats_columns=compute_statistics_plan(schema, table.properties),
+        parquet_column_mapping=parquet_path_to_id_mapping(schema),
+    )
+    fields = statistics.to_serialized_dict()
+    for field_id in _unbounded(footer, {field.name: field.field_id for field in schema.fields}):
+        fields["lower_bounds"].pop(field_id, None)
+        fields["upper_bounds"].pop(field_id, None)
+    return data_file(
+        table.spec().spec_id,
+        file_path=location,
+        file_size_in_bytes=size,
+        partition=key.partition if key else Record(),
+        **fields,
+    )
+
+
+def _unbounded(footer: pq.FileMetaData, ids: dict[str, int]) -> Iterator[int]:
+    """Fields with values that Parquet kept no bounds of: beyond 4 kB it writes none for the row group.
+
+    pyiceberg then takes the other row groups' bounds for the file's, and a scan would skip the rows.
+    """
+    for group in range(footer.num_row_groups):
+        for number in range(footer.num_columns):
+            column = footer.row_group(group).column(number)
+            statistics = column.statistics
+            if statistics is None or (not statistics.has_min_max and statistics.num_values > 0):
+                yield ids[column.path_in_schema]
+
+
+def data_file(spec_id: int, **fields: Any) -> DataFile:
+    """A description of a Parquet data file as pyiceberg's manifests want it."""
+    file = DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_format=FileFormat.PARQUET,
+        sort_order_id=None,
+        equality_ids=None,
+        key_metadata=None,
+        **fields,
+    )
+    file.spec_id = spec_id
+    return file

@@ -1,0 +1,198 @@
+"""The sink: an epoch's rows into the Iceberg tables of its dataset, once."""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pipeline.errors import BitlakeError
+from pipeline.faults import reach
+from pipeline.schema import DatasetSchema, TableSchema
+from pipeline.sink import tables as iceberg
+from pipeline.sink.catalog import TRANSIENT, explained
+from pipeline.sink.commit import ATTEMPTS, EpochCommit
+from pipeline.sink.epoch import WRITE, Epoch, Position, TableRows, newest_summary
+from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
+from pipeline.sink.files import FileName, new_attempt, write_rows
+from pipeline.sink.scan import scan_rows
+from pipeline.sink.tables import Mode, TableOptions
+from pipeline.sink.upsert import Change, UpsertRows, rewrite
+
+log = logging.getLogger(__name__)
+
+
+class LakeSink:
+    """Writes and commits epochs of any number of datasets; one thread may write while another commits.
+
+    Args:
+        catalog: from `pipeline.sink.catalog.open_catalog`.
+        dead_letter_table: the Iceberg identifier of the table that all datasets' dead letters share.
+    """
+
+    def __init__(self, catalog: Catalog, dead_letter_table: str) -> None:
+        self._catalog = catalog
+        self._dead_letter_table = dead_letter_table
+        self._tables: dict[str, Table] = {}
+        self._modes: dict[str, Mode] = {}
+        self._uncommitted: dict[str, str] = {}
+        self._lock = threading.RLock()
+
+    def open(self, dataset: DatasetSchema, *, mode: Mode, partition_by: Sequence[str]) -> DatasetSchema:
+        """Make the dataset's tables ready: missing ones are created, declared columns added or widened.
+
+        Returns:
+            The schema with the columns that earlier runs inferred.
+
+        Raises:
+            Refused: a table can't take this dataset's rows.
+            BadConfiguration: `partition_by` can't be understood.
+            Unavailable: the catalog does not answer.
+        """
+        options = TableOptions(dataset.name, mode, partition_by)
+        self._modes[dataset.name] = mode
+        with explained("the catalog"), self._lock:
+            opened = tuple(self._open_table(table, options) for table in dataset.tables)
+            dead = iceberg.open_dead_letters(self._catalog, self._dead_letter_table)
+            self._tables[self._dead_letter_table] = dead
+        return DatasetSchema(dataset.name, opened)
+
+    def positions(self, dataset: DatasetSchema) -> dict[str, Position | None]:
+        """Per table, the position of the dataset's newest snapshot, read anew from the catalog.
+
+        The table of dead letters is included; it gets a commit only in epochs that have dead letters.
+        """
+        found: dict[str, Position | None] = {}
+        with explained("the catalog"), self._lock:
+            for identifier in (*(t.identifier for t in dataset.tables), self._dead_letter_table):
+                self._tables.pop(identifier, None)
+                try:
+                    summary = newest_summary(self._table(identifier).metadata, dataset.name)
+                except NoSuchTableError:
+                    summary = None
+                found[identifier] = Position.from_summary(summary) if summary else None
+        return found
+
+    def write(self, epoch: Epoch) -> FileList:
+        """Evolve the tables as the epoch's schema asks, and write its rows to data files; nothing is committed.
+
+        In upsert mode the epoch before must have been committed: its rows may be superseded here.
+        """
+        dataset = epoch.dataset.name
+        upsert = self._modes[dataset] == "upsert"
+        if upsert and dataset in self._uncommitted:
+            raise BitlakeError(
+                f"'{dataset}': an epoch was written in upsert mode before the last one was committed",
+                next_step="report this as a bug",
+            )
+        name = FileName(dataset, epoch.position.epoch, new_attempt())
+        with explained("the catalog"):
+            written = []
+            if epoch.dead_letters is not None and len(epoch.dead_letters):
+                table = self._table(self._dead_letter_table)
+                files = self._plan(table, write_rows(table, epoch.dead_letters, name, "dead"))
+                written.append(TableFiles(self._dead_letter_table, files))
+            for rows in reversed(epoch.tables):
+                written.append(self._write_table(rows, name, upsert=upsert))
+        self._uncommitted[dataset] = name.attempt
+        return FileList(dataset, name.attempt, epoch.position, tuple(written))
+
+    def commit(self, files: FileList) -> None:
+        """Commit each table once: dead letters, then children, the parent last.
+
+        Tables that have the epoch are skipped, so it can be called again, and by another process.
+
+        Raises:
+            Refused: another writer committed this epoch or a later one.
+            Unavailable: the catalog does not answer; some tables may have the epoch. Call again.
+        """
+        summary = files.position.to_summary(files.dataset) | {WRITE: files.write}
+        reach("before-first-commit")
+        for number, part in enumerate(files.tables):
+            if number:
+                reach("between-commits")
+            with explained("the catalog"), self._lock:
+                table = self._table(part.identifier)
+                change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))
+                committed = EpochCommit(table, files.dataset, summary, change.files).run()
+            log.debug("epoch %d of %s: %s", files.position.epoch, part.identifier, "new" if committed else "there")
+        reach("after-last-commit")
+        self._uncommitted.pop(files.dataset, None)
+
+    def discard(self, files: FileList) -> None:
+        """Delete the files of an epoch that was never committed; one that can't be deleted is logged."""
+        for part in files.tables:
+            io = self._table(part.identifier).io
+            for file in (*part.added, *part.rewritten):
+                try:
+                    io.delete(file.path)
+                except OSError as error:
+                    log.warning("orphan data file %s stays: %s", file.path, error)
+        self._uncommitted.pop(files.dataset, None)
+
+    def scan_versions(self, table: TableSchema) -> Iterator[pa.RecordBatch]:
+        """All rows of a table as it is now, open twins of closed rows included, as ``table.arrow``."""
+        with explained("the catalog"):
+            yield from scan_rows(self._table(table.identifier).refresh(), table.arrow)
+
+    def _open_table(self, table: TableSchema, options: TableOptions) -> TableSchema:
+        try:
+            existing = self._catalog.load_table(table.identifier)
+        except NoSuchTableError:
+            existing = iceberg.create_table(self._catalog, table, options)
+        iceberg.check_table(table, existing, options)
+        self._tables[table.identifier] = existing
+        full = iceberg.read_back(table, existing)
+        self._evolve(full, existing)
+        return full
+
+    def _evolve(self, table: TableSchema, existing: Table) -> None:
+        for attempt in Retrying(
+            retry=retry_if_exception_type(TRANSIENT),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.02, max=2),
+            reraise=True,
+        ):
+            with attempt, self._lock:
+                if attempt.retry_state.attempt_number > 1:
+                    existing.refresh()
+                if iceberg.needs_evolution(table, existing):
+                    iceberg.evolve(table, existing)
+
+    def _write_table(self, rows: TableRows, name: FileName, *, upsert: bool) -> TableFiles:
+        identifier = rows.schema.identifier
+        table = self._table(identifier)
+        self._evolve(rows.schema, table)
+        if upsert:
+            return self._write_upsert(table, rows, name)
+        opened = self._plan(table, write_rows(table, rows.open, name, "open"))
+        return TableFiles(identifier, opened + self._plan(table, write_rows(table, rows.closed, name, "closed")))
+
+    def _write_upsert(self, table: Table, rows: TableRows, name: FileName) -> TableFiles:
+        sorted_ = UpsertRows.of(rows)
+        opened = self._plan(table, write_rows(table, sorted_.open, name, "open"))
+        passed = self._plan(table, write_rows(table, sorted_.passed, name, "passed"))
+        closed = self._plan(table, write_rows(table, sorted_.closed, name, "closed"))
+        taken, put = rewrite(table, sorted_.closed, name)
+        return TableFiles(
+            rows.schema.identifier,
+            opened + passed + closed,
+            replaced=tuple(file.file_path for file in taken),
+            rewritten=self._plan(table, put),
+            closed=tuple(file.path for file in closed),
+        )
+
+    def _plan(self, table: Table, written: Iterable[DataFile]) -> tuple[PlannedFile, ...]:
+        schema, specs = table.schema(), table.specs()
+        return tuple(PlannedFile.of(file, specs[file.spec_id], schema) for file in written)
+
+    def _table(self, identifier: str) -> Table:
+        table = self._tables.get(identifier)
+        if table is None:
+            table = self._tables[identifier] = self._catalog.load_table(identifier)
+        return table

@@ -1,0 +1,240 @@
+"""Iceberg tables for a dataset: creating them, reading their columns back, evolving them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.types import NestedField
+
+from pipeline.errors import Refused
+from pipeline.schema import RESERVED, Column, Kind, TableSchema
+from pipeline.sink.dead_letter_table import DEAD_LETTERS, DOCS
+from pipeline.sink.partitions import partition_spec
+from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of, to_iceberg, widens
+
+Mode = Literal["append", "upsert"]
+
+DATASET, TABLE, MODE, KEY, JSON = (
+    "bitlake.dataset",
+    "bitlake.table",
+    "bitlake.mode",
+    "bitlake.key",
+    "bitlake.json",
+)
+"""Table properties; `JSON` lists the columns that hold JSON text, which Iceberg can't tell from strings."""
+
+BASE_PROPERTIES = {
+    "format-version": "2",
+    "write.parquet.compression-codec": "zstd",
+    "write.parquet.compression-level": "1",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "50",
+    "commit.manifest.target-size-bytes": str(1024 * 1024),
+}
+"""Old metadata files go, and manifests are merged (up to 1 MB), so that a commit stays cheap for years."""
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What lake.yaml says of a dataset's tables beside their columns."""
+
+    dataset: str
+    mode: Mode
+    partition_by: Sequence[str]
+
+
+def iceberg_schema(table: TableSchema) -> Schema:
+    """The Iceberg schema of a table: fields in row order, each with its column's path as its doc."""
+    docs = {column.name: doc_of(column.path) for column in table.columns}
+    return Schema(
+        *(
+            NestedField(number, field.name, arrow_to_iceberg(field.type), not field.nullable, docs.get(field.name))
+            for number, field in enumerate(table.arrow, start=1)
+        )
+    )
+
+
+def create_table(catalog: Catalog, table: TableSchema, options: TableOptions) -> Table:
+    """Create a table and its namespace; one that another process creates meanwhile is taken as it is."""
+    schema = iceberg_schema(table)
+    spec = _spec(table, schema, options)
+    properties = BASE_PROPERTIES | {
+        DATASET: options.dataset,
+        TABLE: table.name,
+        MODE: options.mode,
+        KEY: json.dumps([column.name for column in table.key]),
+        JSON: _json_columns(table),
+    }
+    return _create(catalog, table.identifier, schema, spec, properties)
+
+
+def open_dead_letters(catalog: Catalog, identifier: str) -> Table:
+    """The table of dead letters, created if it is missing."""
+    try:
+        return catalog.load_table(identifier)
+    except NoSuchTableError:
+        schema = Schema(
+            *(
+                NestedField(number, f.name, arrow_to_iceberg(f.type), not f.nullable, DOCS.get(f.name))
+                for number, f in enumerate(DEAD_LETTERS, start=1)
+            )
+        )
+        return _create(catalog, identifier, schema, PartitionSpec(), BASE_PROPERTIES)
+
+
+def _create(
+    catalog: Catalog, identifier: str, schema: Schema, spec: PartitionSpec, properties: dict[str, str]
+) -> Table:
+    namespace = Catalog.namespace_from(identifier)
+    if not catalog.namespace_exists(namespace):
+        try:
+            catalog.create_namespace(namespace)
+        except NamespaceAlreadyExistsError:
+            pass
+    try:
+        return catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
+    except TableAlreadyExistsError:
+        return catalog.load_table(identifier)
+
+
+def _spec(table: TableSchema, schema: Schema, options: TableOptions) -> PartitionSpec:
+    return partition_spec(
+        table, schema, options.partition_by, parent=not table.arrays, upsert=options.mode == "upsert"
+    )
+
+
+def check_table(table: TableSchema, existing: Table, options: TableOptions) -> None:
+    """Refuse an existing table that this dataset must not write to.
+
+    Raises:
+        Refused: it is another dataset's or not bitlake's, or its key, valid time, mode or partitions differ.
+    """
+    properties = existing.properties
+    owner = properties.get(DATASET)
+    if owner != options.dataset:
+        who = f"belongs to the dataset '{owner}'" if owner else "was not made by bitlake"
+        _refuse(table, f"the table exists and {who}", "give the dataset another table in lake.yaml")
+    key = [column.name for column in table.key]
+    if json.loads(properties[KEY]) != key:
+        _refuse(
+            table,
+            f"its key is {properties[KEY]}, lake.yaml says {json.dumps(key)}",
+            "a key can't change: put the old key back, or load the data into another table",
+        )
+    if properties.get(MODE) != options.mode:
+        _refuse(
+            table,
+            f"it was made with mode: {properties.get(MODE)}, lake.yaml says {options.mode}",
+            "put the mode back, or load the data into another table",
+        )
+    schema = existing.schema()
+    if not existing.spec().compatible_with(_spec(table, schema, options)):
+        _refuse(
+            table,
+            f"it is partitioned by {existing.spec()}, lake.yaml's partition_by says otherwise",
+            "put partition_by back, or load the data into another table",
+        )
+    valid = arrow_to_iceberg(table.arrow.field("valid_from").type)
+    if schema.find_field("valid_from").field_type != valid:
+        _refuse(
+            table,
+            f"its valid time is of type {schema.find_field('valid_from').field_type}, lake.yaml says {valid}",
+            "put valid_time back, or load the data into another table",
+        )
+    for field in schema.fields:
+        if field.required and field.name not in table.arrow.names:
+            _refuse(table, f"its column '{field.name}' is required and unknown here", "make the column optional")
+
+
+def _refuse(table: TableSchema, what: str, next_step: str) -> None:
+    raise Refused(f"{table.identifier}: {what}", next_step=next_step)
+
+
+def read_back(table: TableSchema, existing: Table) -> TableSchema:
+    """The table's schema with the columns that earlier runs inferred, in their order of appearance.
+
+    A column whose path is declared under another name now stays in the table, and gets no more values.
+    """
+    json_columns = set(json.loads(existing.properties.get(JSON, "[]")))
+    names = {column.name for column in table.columns}
+    paths = {column.path for column in table.columns}
+    inferred = []
+    for field in existing.schema().fields:
+        path = path_of(field)
+        if field.name in names or field.name in RESERVED or path is None or path in paths:
+            continue
+        type_ = from_iceberg(field.field_type, json_text=field.name in json_columns)
+        inferred.append(Column(field.name, path, type_, declared=False))
+    known = {field.name: field for field in existing.schema().fields}
+    values = tuple(
+        replace(c, type=from_iceberg(known[c.name].field_type, json_text=c.name in json_columns))
+        if c.type.kind is Kind.UNKNOWN and c.name in known
+        else c
+        for c in table.values
+    )
+    return replace(table, values=values).with_values(tuple(inferred))
+
+
+def needs_evolution(table: TableSchema, existing: Table) -> bool:
+    """Whether the table lacks columns of the schema, or has them narrower or under another path."""
+    schema = existing.schema()
+    known = {field.name: field for field in schema.fields}
+    return any(
+        column.name not in known
+        or known[column.name].field_type != to_iceberg(column.type)
+        or known[column.name].doc != doc_of(column.path)
+        for column in _written(table)
+    ) or existing.properties.get(JSON, "[]") != _json_columns(table, existing)
+
+
+def evolve(table: TableSchema, existing: Table) -> None:
+    """Add the schema's new columns and widen its wider ones, in one commit and without touching data.
+
+    Raises:
+        Refused: a column has a type that can't become the schema's.
+        CommitFailedException: someone else changed the table meanwhile; refresh and call again.
+    """
+    known = {field.name: field for field in existing.schema().fields}
+    with existing.transaction() as transaction:
+        with transaction.update_schema() as update:
+            for column in _written(table):
+                wanted = to_iceberg(column.type)
+                field = known.get(column.name)
+                if field is None:
+                    update.add_column((column.name,), wanted, doc=doc_of(column.path))
+                    update.move_before((column.name,), "valid_from")
+                    continue
+                if field.field_type != wanted and not widens(field.field_type, wanted):
+                    _refuse_type(table, column, field)
+                if field.field_type != wanted or field.doc != doc_of(column.path):
+                    update.update_column((column.name,), wanted, doc=doc_of(column.path))
+        if existing.properties.get(JSON, "[]") != (listed := _json_columns(table, existing)):
+            transaction.set_properties({JSON: listed})
+
+
+def _written(table: TableSchema) -> list[Column]:
+    return [column for column in table.columns if column.type.kind is not Kind.UNKNOWN]
+
+
+def _json_columns(table: TableSchema, existing: Table | None = None) -> str:
+    """Names of the JSON columns as JSON, those of columns no longer in the schema included."""
+    old = json.loads(existing.properties.get(JSON, "[]")) if existing else []
+    current = {column.name: column.type.kind is Kind.JSON for column in table.columns}
+    kept = [name for name in old if current.get(name, True)]
+    return json.dumps(kept + [name for name, is_json in current.items() if is_json and name not in kept])
+
+
+def _refuse_type(table: TableSchema, column: Column, field: NestedField) -> None:
+    if widens(to_iceberg(column.type), field.field_type):
+        advice = f"declare '{column.name}' as {from_iceberg(field.field_type)}: a column never gets narrower"
+    else:
+        advice = "declare the type that the table has, or give the column another name and load the data again"
+    _refuse(table, f"column '{column.name}' is {field.field_type} and can't become {column.type}", advice)
