@@ -5,13 +5,14 @@ from decimal import Decimal
 
 import pyarrow as pa
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 MOST_ROWS = 8
 NOTHING = "(no rows: nothing is known)"
 
 
-def table_of(rows: pa.Table, show: tuple[str, ...]) -> Table | str:
+def table_of(rows: pa.Table, show: tuple[str, ...]) -> RenderableType:
     """The first rows of an answer, the given columns only."""
     if not rows.num_rows:
         return f"  [yellow]{NOTHING}[/]"
@@ -23,7 +24,7 @@ def table_of(rows: pa.Table, show: tuple[str, ...]) -> Table | str:
     for row in rows.select(show).slice(0, MOST_ROWS).to_pylist():
         table.add_row(*(cell(row[name], name) for name in show))
     if rows.num_rows > MOST_ROWS:
-        table.caption = f"... and {rows.num_rows - MOST_ROWS} more"
+        return Group(table, f"  ... and {rows.num_rows - MOST_ROWS} more")
     return table
 
 

@@ -117,7 +117,7 @@ QUESTIONS = (
     Question(
         "What was a euro worth in Swiss francs on 15 January 2015, as known at noon, and in the evening?",
         (_franc("2015-01-15T11:00:00Z"), _franc("2015-01-15T20:00:00Z")),
-        "At noon the last rate was that of the day before. Then the Swiss National Bank gave up its floor of 1.20.",
+        "At noon the last rate was that of the day before. The Swiss National Bank gave up its floor that day.",
     ),
     Question(
         "What did the publication of 2 January 2026 change?",
@@ -135,8 +135,8 @@ QUESTIONS = (
     Question(
         "Which coupons did we believe the floating-rate bond pays, in March 2026 and in June?",
         (_coupons("2026-03-31T18:00:00Z"), _coupons("2026-06-30T18:00:00Z")),
-        "The fixing of 16 March was corrected inside its period, on 22 April; a margin of 1.30 from September was"
-        " announced in May and retracted in June. December's fixing was corrected after its period, in July:"
+        "The fixing of 16 March was corrected inside its period, on 22 April; a margin of 1.30 from September"
+        " was announced in May and retracted in June. December's fixing was corrected after its period, in July:"
         " neither answer knows of it.",
     ),
     Question(

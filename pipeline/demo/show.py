@@ -16,7 +16,7 @@ from pipeline.lake import Lake
 
 _INTRO = """\
 [bold]Real data[/]: every euro reference rate of the European Central Bank since 1999, as it was published.
-[bold]Small streams[/], invented: a floating-rate bond, corporate actions, quarterly reports, all corrected."""
+[bold]Small streams[/], invented: a floating-rate bond, corporate actions, quarterly reports, corrected."""
 _MORE = """\
   cd {directory}
   bitlake timeline bonds --key isin={frn}   # every segment believed now
