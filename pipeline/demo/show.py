@@ -21,11 +21,11 @@ _MORE = """\
   cd {directory}
   bitlake timeline bonds --key isin={frn}   # every segment believed now
   bitlake history bonds --key isin={frn}    # every version, also superseded ones
-  bitlake dead-letters list                         # one coupon came with a comma: kept, with the reason
+  bitlake dead-letters list                        # one coupon came with a comma: kept, with the reason
   bitlake sql "select currency, count(*) from rates group by 1 order by 1"
   bitlake --help
 
-  python -c 'from pipeline import Lake; print(Lake.open("lake.yaml").timeline("bonds").to_pandas())'"""
+  python -c 'from pipeline import Lake; print(Lake.open("lake.yaml").timeline("bonds"))'"""
 
 
 def show(directory: Path, console: Console, *, force: bool) -> None:
@@ -86,4 +86,4 @@ def _end(place: Place, console: Console) -> None:
     console.print(f"\n[bold]The picture[/] of the bond's versions: [bold]{place.picture}[/]")
     console.print("\n[bold]Ask more[/]")
     console.print(Text(_MORE.format(directory=place.directory, frn=FRN)), soft_wrap=True)
-    console.print(f"\n[dim]{ATTRIBUTION} Publication at 16:00 Frankfurt time is assumed for every day.[/]")
+    console.print(f"\n[dim]{ATTRIBUTION} Publication at 16:00 Frankfurt time is assumed for every day.[/]\n")
