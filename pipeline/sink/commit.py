@@ -4,14 +4,20 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Operation
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import AssertTableUUID
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
-from pipeline.errors import BitlakeError, Refused, Unavailable
+from pipeline.errors import Refused
 from pipeline.sink.catalog import TRANSIENT, explained
 from pipeline.sink.epoch import EPOCH, WRITE, newest_summary
 
@@ -67,9 +73,9 @@ class EpochCommit:
             return False
         updates, requirements, producer = self._prepare()
         try:
-            self._table._do_commit(updates, requirements)  # noqa: SLF001
+            self._table._do_commit(updates, requirements)
         except CommitFailedException:
-            producer._clean_all_uncommitted()  # noqa: SLF001
+            producer._clean_all_uncommitted()
             raise
         return True
 
@@ -93,19 +99,30 @@ class EpochCommit:
         pyiceberg's own transaction would retry a conflict without looking for the epoch first.
         """
         added, removed = self._files(self._table)
-        transaction = self._table.transaction()
+        transaction = _Draft(self._table)
         update = transaction.update_snapshot(snapshot_properties=self._summary)
         producer = update.overwrite() if removed else update.merge_append()
         for file in added:
             producer.append_data_file(file)
         for file in removed:
             producer.delete_data_file(file)
-        updates, requirements = producer._commit()  # noqa: SLF001
+        updates, requirements = producer._commit()
         return updates, (*requirements, AssertTableUUID(uuid=self._table.metadata.table_uuid)), producer
 
     def _log(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         log.warning("commit to %s, try %d: %s", self._name, state.attempt_number, error)
+
+
+class _Draft(Transaction):
+    """A transaction that only drafts a snapshot, and so can read the table's metadata without copying it.
+
+    pyiceberg copies all of it, every old snapshot included, at each of the dozen looks a commit takes.
+    """
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        return self._table.metadata
 
 
 class _Once:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlparse
 
-from pyiceberg.io import OutputFile, OutputStream
+from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 
@@ -39,7 +39,10 @@ class _SyncedStream:
         self._stream.close()
         sync(self._location)
 
-    def __enter__(self) -> "_SyncedStream":
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def __enter__(self) -> OutputStream:
         return self
 
     def __exit__(
@@ -60,7 +63,7 @@ class DurableFileIO(PyArrowFileIO):
     through Arrow's own stream, which can't be wrapped: their writer calls `sync`.
     """
 
-    def new_output(self, location: str) -> OutputFile:
+    def new_output(self, location: str) -> PyArrowFile:
         if not is_local(location) or location.endswith(".parquet"):
             return super().new_output(location)
         scheme, netloc, path = self.parse_location(location, self.properties)

@@ -79,7 +79,7 @@ class LakeSink:
         return found
 
     def write(self, epoch: Epoch) -> FileList:
-        """Evolve the tables as the epoch's schema asks, and write its rows to data files; nothing is committed.
+        """Evolve the tables as the epoch's schema asks, and write its rows to data files; commit nothing.
 
         In upsert mode the epoch before must have been committed: its rows may be superseded here.
         """
@@ -97,8 +97,7 @@ class LakeSink:
                 table = self._table(self._dead_letter_table)
                 files = self._plan(table, write_rows(table, epoch.dead_letters, name, "dead"))
                 written.append(TableFiles(self._dead_letter_table, files))
-            for rows in reversed(epoch.tables):
-                written.append(self._write_table(rows, name, upsert=upsert))
+            written += [self._write_table(rows, name, upsert=upsert) for rows in reversed(epoch.tables)]
         self._uncommitted[dataset] = name.attempt
         return FileList(dataset, name.attempt, epoch.position, tuple(written))
 
@@ -120,7 +119,9 @@ class LakeSink:
                 table = self._table(part.identifier)
                 change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))
                 committed = EpochCommit(table, files.dataset, summary, change.files).run()
-            log.debug("epoch %d of %s: %s", files.position.epoch, part.identifier, "new" if committed else "there")
+            log.debug(
+                "epoch %d of %s: %s", files.position.epoch, part.identifier, "new" if committed else "there"
+            )
         reach("after-last-commit")
         self._uncommitted.pop(files.dataset, None)
 
@@ -171,7 +172,9 @@ class LakeSink:
         if upsert:
             return self._write_upsert(table, rows, name)
         opened = self._plan(table, write_rows(table, rows.open, name, "open"))
-        return TableFiles(identifier, opened + self._plan(table, write_rows(table, rows.closed, name, "closed")))
+        return TableFiles(
+            identifier, opened + self._plan(table, write_rows(table, rows.closed, name, "closed"))
+        )
 
     def _write_upsert(self, table: Table, rows: TableRows, name: FileName) -> TableFiles:
         sorted_ = UpsertRows.of(rows)

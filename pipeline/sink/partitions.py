@@ -49,15 +49,15 @@ def parse_term(text: str) -> tuple[str, str, Transform[Any, Any]]:
     if match is None:
         raise BadConfiguration(
             f"'{text}' is not a partition: lake.yaml, partition_by",
-            next_step="write a column, or bucket(8, column), truncate(4, column), year(column), month(column),"
-            " day(column) or hour(column)",
+            next_step="write a column, or bucket(8, column), truncate(4, column), year(column),"
+            " month(column), day(column) or hour(column)",
         )
     if match["sized"]:
         name, size = match["sized"].lower(), int(match["size"])
         if size < 1:
             raise BadConfiguration(f"'{text}' needs a number above 0", next_step="write e.g. bucket(8, isin)")
         suffix = "bucket" if name == "bucket" else "trunc"
-        return match["of"], f"{match['of']}_{suffix}", _SIZED[name](size)  # type: ignore[call-arg]
+        return match["of"], f"{match['of']}_{suffix}", _SIZED[name](size)
     if match["timed"]:
         name = match["timed"].lower()
         return match["in"], f"{match['in']}_{name}", _TIMED[name]()
@@ -68,7 +68,7 @@ def partition_spec(
     table: TableSchema, schema: Schema, partition_by: Sequence[str], *, parent: bool, upsert: bool
 ) -> PartitionSpec:
     """The spec of one table; a child leaves out the parts whose columns it does not have."""
-    fields = []
+    fields: list[PartitionField] = []
     for text in partition_by:
         source, name, transform = parse_term(text)
         if source not in schema.column_names:
@@ -92,13 +92,18 @@ def partition_spec(
             )
         fields.append(
             PartitionField(
-                source_id=field.field_id, field_id=_FIRST_FIELD_ID + len(fields), transform=transform, name=name
+                source_id=field.field_id,
+                field_id=_FIRST_FIELD_ID + len(fields),
+                transform=transform,
+                name=name,
             )
         )
     return PartitionSpec(*fields)
 
 
-def split(rows: pa.Table, spec: PartitionSpec, schema: Schema) -> Iterator[tuple[PartitionKey | None, pa.Table]]:
+def split(
+    rows: pa.Table, spec: PartitionSpec, schema: Schema
+) -> Iterator[tuple[PartitionKey | None, pa.Table]]:
     """Split rows by partition, in one sort however many partitions there are; their order stays."""
     if spec.is_unpartitioned():
         yield None, rows

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -56,7 +57,9 @@ def iceberg_schema(table: TableSchema) -> Schema:
     docs = {column.name: doc_of(column.path) for column in table.columns}
     return Schema(
         *(
-            NestedField(number, field.name, arrow_to_iceberg(field.type), not field.nullable, docs.get(field.name))
+            NestedField(
+                number, field.name, arrow_to_iceberg(field.type), not field.nullable, docs.get(field.name)
+            )
             for number, field in enumerate(table.arrow, start=1)
         )
     )
@@ -95,10 +98,8 @@ def _create(
 ) -> Table:
     namespace = Catalog.namespace_from(identifier)
     if not catalog.namespace_exists(namespace):
-        try:
+        with suppress(NamespaceAlreadyExistsError):
             catalog.create_namespace(namespace)
-        except NamespaceAlreadyExistsError:
-            pass
     try:
         return catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
     except TableAlreadyExistsError:
@@ -151,7 +152,7 @@ def check_table(table: TableSchema, existing: Table, options: TableOptions) -> N
         )
     for field in schema.fields:
         if field.required and field.name not in table.arrow.names:
-            _refuse(table, f"its column '{field.name}' is required and unknown here", "make the column optional")
+            _refuse(table, f"its column '{field.name}' is required and unknown here", "make it optional")
 
 
 def _refuse(table: TableSchema, what: str, next_step: str) -> None:
@@ -236,5 +237,5 @@ def _refuse_type(table: TableSchema, column: Column, field: NestedField) -> None
     if widens(to_iceberg(column.type), field.field_type):
         advice = f"declare '{column.name}' as {from_iceberg(field.field_type)}: a column never gets narrower"
     else:
-        advice = "declare the type that the table has, or give the column another name and load the data again"
+        advice = "declare the type that the table has, or give the column another name"
     _refuse(table, f"column '{column.name}' is {field.field_type} and can't become {column.type}", advice)

@@ -141,17 +141,22 @@ def _storage(rows: pa.Table, columns: list[str]) -> pa.Table:
 
 def _may_hold_twins(closed: pa.Table, columns: list[str]) -> BooleanExpression:
     """A filter by which statistics and partitions rule out files; the keys listed only if they are few."""
-    terms: list[BooleanExpression] = [EqualTo("system_to", NO_END)]
+    terms = [_compare(EqualTo, "system_to", NO_END)]
     for name in columns:
         values = closed.column(name)
         distinct = pc.unique(values)
         if len(distinct) <= _MAX_LISTED_KEYS:
-            terms.append(In(name, [_literal(v) for v in distinct]))
+            terms.append(_compare(In, name, [_literal(v) for v in distinct]))
         elif not isinstance(values.type, pa.BaseExtensionType):
             ends = pc.min_max(values)
-            terms.append(GreaterThanOrEqual(name, _literal(ends["min"])))
-            terms.append(LessThanOrEqual(name, _literal(ends["max"])))
+            terms.append(_compare(GreaterThanOrEqual, name, _literal(ends["min"])))
+            terms.append(_compare(LessThanOrEqual, name, _literal(ends["max"])))
     return reduce(And, terms)
+
+
+def _compare(predicate: Any, name: str, value: Any) -> BooleanExpression:
+    """A predicate on a column; mypy's pydantic plugin mistakes the constructors of pyiceberg's."""
+    return predicate(name, value)
 
 
 def _literal(value: pa.Scalar) -> Any:
