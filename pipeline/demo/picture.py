@@ -140,9 +140,9 @@ def picture(versions: Sequence[Version], *, title: str, note: str = "") -> Figur
 def _rectangle(axes: Axes, version: Version, across: Scale, up: Scale, colour: str) -> None:
     left, right = (across(i) for i in version.valid)
     bottom, top = (up(i) for i in version.system)
-    shade = np.empty((128, 128, 4))
-    shade[..., :3] = to_rgb(colour)
-    shade[..., 3] = np.outer(up.fade(bottom, top), across.fade(left, right))
+    opacity = np.outer(up.fade(bottom, top), across.fade(left, right))[..., np.newaxis]
+    mixed = opacity * np.array(to_rgb(colour)) + (1 - opacity) * np.array(to_rgb(PAPER))
+    shade = np.rint(mixed * 255).astype(np.uint8)
     axes.imshow(shade, extent=(left, right, bottom, top), aspect="auto", origin="lower", zorder=2)
     patch = Rectangle((left, bottom), right - left, top - bottom, fill=False, linewidth=0)
     patch.set_gid("version")
