@@ -5,8 +5,8 @@ from importlib.resources import files
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.config import parse_config
 from pipeline.demo.place import STREAMS
-from pipeline.schema import ColumnType
 
 DATA = files("pipeline.demo").joinpath("data")
 LAKE = YAML(typ="safe").load(DATA.joinpath("lake.yaml").read_text(encoding="utf-8"))
@@ -71,13 +71,6 @@ def test_every_operation_is_used():
     assert used == {"put", "patch", "delete", "terminate", "retract", "tombstone"}
 
 
-def test_declared_types_exist():
-    for entry in LAKE["datasets"]:
-        for columns in (entry["columns"], *(child["columns"] for child in entry.get("children", ()))):
-            for column in columns.values():
-                ColumnType.parse(column if isinstance(column, str) else column["type"])
-
-
 def test_segments_add_up_to_the_report():
     for record in records("reports"):
         income, segments = record["value"].get("income"), record["value"].get("segments")
@@ -91,3 +84,9 @@ def test_coupon_is_fixing_plus_margin():
         terms = (record["value"] or {}).get("terms", {})
         if terms.get("fixing") and "," not in terms["fixing"]:
             assert float(terms["coupon"]) == pytest.approx(float(terms["fixing"]) + 1.05)
+
+
+def test_the_lake_is_accepted(tmp_path):
+    config = parse_config(DATA.joinpath("lake.yaml").read_text(encoding="utf-8"), base=tmp_path, environ={})
+
+    assert [d.name for d in config.datasets] == ["rates", *STREAMS]

@@ -1,0 +1,51 @@
+"""What the documentation shows must be true of the product."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import parse_config
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CATALOG = "catalog: {name: lake, type: sql, uri: 'sqlite:///c.db', warehouse: w}\nstate: s\n"
+
+
+def blocks(language: str) -> list:
+    pattern = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(text, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, text in enumerate(pattern.findall(page.read_text(encoding="utf-8")))
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_lead_somewhere(page: Path):
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("text", [b for b in blocks("yaml") if "datasets:" in b.values[0]])
+def test_lake_yaml_is_accepted(text: str, tmp_path: Path):
+    parse_config(text if "catalog:" in text else CATALOG + text, base=tmp_path, environ={})
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_json_is_json(text: str):
+    for line in text.splitlines():
+        json.loads(line)
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_compiles(text: str):
+    compile(text, "page", "exec")
+
+
+def test_pictures_are_small():
+    assert all(p.stat().st_size < 150_000 for p in (ROOT / "docs" / "images").iterdir())
