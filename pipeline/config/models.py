@@ -76,6 +76,8 @@ class Part(BaseModel):
 class ColumnConfig(Part):
     """A declared column."""
 
+    model_config = ConfigDict(json_schema_extra={"required": ["type"]})
+
     path: Path = Field(description="where the value is; default: the column's name")
     type: Type = Field(description="such as string, long, decimal(12,6), date, timestamp, uuid or json")
 
@@ -93,7 +95,9 @@ def _column(name: str, spec: Any) -> Any:
     return {"path": name, "type": spec}
 
 
-Columns = Annotated[dict[str, ColumnConfig], BeforeValidator(_columns)]
+Columns = Annotated[
+    dict[str, ColumnConfig], BeforeValidator(_columns, json_schema_input_type=dict[str, str | ColumnConfig])
+]
 
 
 class ChildConfig(Part):

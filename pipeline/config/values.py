@@ -146,7 +146,7 @@ Path = Annotated[
     PlainSerializer(spell_path),
     WithJsonSchema({"anyOf": [{"type": "string"}, _TEXT_LIST]}),
 ]
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_paths)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_paths, json_schema_input_type=str | tuple[Path, ...])]
 Type = Annotated[ColumnType, PlainValidator(_type), PlainSerializer(str), WithJsonSchema({"type": "string"})]
 Duration = Annotated[
     timedelta, PlainValidator(_duration), PlainSerializer(str), WithJsonSchema({"type": "string"})

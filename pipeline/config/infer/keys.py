@@ -1,0 +1,106 @@
+"""Which fields are the key."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from pipeline.config.infer import names
+from pipeline.config.infer.fields import Field, Path, Table
+from pipeline.config.infer.types import guess
+
+_ENOUGH = 0.99
+_REPEATS = 0.3
+
+
+def choose_key(table: Table, apart: set[Path], start: Field | None) -> tuple[list[Field], str]:
+    """The fields of a record that name what it is about, and why; none if nothing can.
+
+    Args:
+        table: the records.
+        apart: paths that have another part.
+        start: valid_from: a key should have few records with one start, more only for corrections.
+    """
+    candidates = [field for field in table.fields.values() if field.path not in apart and _can_be_key(field)]
+    if not candidates:
+        return [], "no field has text or an integer in every record"
+    first = max(candidates, key=lambda field: (_score(field, table.rows), -len(field.path)))
+    key = [first]
+    if start is not None:
+        _extend(key, candidates, start)
+    return key, _why(key, table.rows)
+
+
+def _can_be_key(field: Field) -> bool:
+    return (
+        len(field.present) >= _ENOUGH * len(field.values)
+        and field.kinds <= {str, int}
+        and len(field.kinds) == 1
+    )
+
+
+def _score(field: Field, rows: int) -> float:
+    score = float(names.key_score(field.path))
+    if rows >= 10:
+        if field.distinct == 1:
+            score -= 4
+        elif field.distinct < rows:
+            score += 2  # its records come again: a key has a history
+    if field.kinds == {int} and score < 3:
+        score -= 3
+    if field.kinds == {str} and max(map(len, field.present)) > 64:
+        score -= 4
+    return score
+
+
+def _extend(key: list[Field], candidates: list[Field], start: Field) -> None:
+    """Add fields while too many records would have the same key and the same valid_from."""
+    others = [f for f in candidates if f not in key and _can_extend(f)]
+    while len(key) < 4 and (now := _repeats([*key, start])) > _REPEATS:
+        rest = [field for field in others if field not in key]
+        scored = [
+            (_repeats([*key, start, field]), -names.key_score(field.path), i) for i, field in enumerate(rest)
+        ]
+        if not scored or min(scored)[0] > 0.6 * now:
+            return
+        key.append(rest[min(scored)[2]])
+
+
+def _can_extend(field: Field) -> bool:
+    """Whether a field divides the records into kinds, as a currency or a period does."""
+    divides = 1 < field.distinct <= len(field.values) / 2
+    return divides and names.key_score(field.path) >= -1 and guess(field).type == "string"
+
+
+def _repeats(fields: Sequence[Field]) -> float:
+    """The part of the rows whose values in these fields another row had before."""
+    rows = list(zip(*(field.values for field in fields), strict=True))
+    return 1 - len({_hashable(row) for row in rows}) / max(1, len(rows))
+
+
+def _hashable(row: tuple[Any, ...]) -> Hashable:
+    return tuple(value if value.__hash__ else repr(value) for value in row)
+
+
+def _why(key: list[Field], rows: int) -> str:
+    count = len(set(zip(*(field.values for field in key), strict=True)))
+    named = names.key_score(key[0].path) >= 3
+    why = f"{count:,} different in {rows:,} record{'s' * (rows != 1)}" + (
+        "" if named else "; a guess, no field is named like a key"
+    )
+    return why + ("; one field alone repeats per valid_from" if len(key) > 1 else "")
+
+
+def child_key(table: Table) -> Field | None:
+    """A field of an array's elements that is there always and differs within each array."""
+    several = len(set(table.groups)) < len(table.groups)
+    best: tuple[float, Field] | None = None
+    for field in table.fields.values():
+        if not field.always or not field.kinds <= {str, int} or len(field.kinds) != 1:
+            continue
+        found = names.words(field.path)
+        dated = 4 if {"date", "day", "from", "at"} & set(found) else 0
+        score = max(names.key_score(field.path), dated) + (1 if field.kinds == {str} else 0)
+        if len(set(zip(table.groups, field.values, strict=True))) != table.rows:
+            continue
+        if score >= (2 if several else 4) and (best is None or score > best[0]):
+            best = (score, field)
+    return best[1] if best else None

@@ -1,0 +1,123 @@
+"""A dataset's declaration, worked out from a sample."""
+
+from dataclasses import dataclass, field
+
+from pipeline.config.infer.fields import Field, Path, Table, take_apart
+from pipeline.config.infer.keys import child_key, choose_key
+from pipeline.config.infer.notes import find_operation, sample_notes, time_notes
+from pipeline.config.infer.sample import Sample
+from pipeline.config.infer.times import choose_from, choose_to, times_of
+from pipeline.config.infer.types import Guess, guess
+from pipeline.schema import RESERVED
+
+
+@dataclass(frozen=True)
+class ProposedColumn:
+    """A column to declare."""
+
+    name: str
+    path: Path
+    guess: Guess
+
+
+@dataclass(frozen=True)
+class ProposedTable:
+    """The columns and children to declare for the records, or for an array's elements."""
+
+    path: Path
+    key: tuple[Path, ...]
+    key_why: str
+    columns: tuple[ProposedColumn, ...]
+    children: tuple["ProposedTable", ...]
+    scalar_arrays: tuple[Path, ...]
+    empty: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A dataset to declare, with what a person should know about the choices."""
+
+    name: str
+    table: ProposedTable
+    valid_from: Path
+    from_why: str
+    valid_to: Path | None
+    valid_unit: str
+    dated: bool
+    operation: Path | None
+    operation_why: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def propose(sample: Sample, name: str | None = None) -> Proposal:
+    """Work out keys, times, types and children from a sample."""
+    table = take_apart(sample.records)
+    times = times_of(table)
+    chosen = choose_from(times)
+    start, from_why = chosen or (None, "TODO: no field has a date or time in every record, name one")
+    end = choose_to(times, start) if start else None
+    operation, operation_why, notes = find_operation(table)
+    apart = {time.path for time in times} | ({operation} if operation else set())
+    key, key_why = choose_key(table, apart, start.field if start else None)
+    roles = {path for path in (start and start.path, end and end.path, operation) if path}
+    return Proposal(
+        name=name or sample.name,
+        table=_table(
+            table, (), tuple(f.path for f in key) or (("id",),), key_why if key else f"TODO: {key_why}", roles
+        ),
+        valid_from=start.path if start else ("date",),
+        from_why=from_why,
+        valid_to=end.path if end else None,
+        valid_unit=start.unit if start else "",
+        dated=bool(start and start.form == "date" and (end is None or end.form == "date")),
+        operation=operation,
+        operation_why=operation_why,
+        notes=(*notes, *time_notes(times, start, end), *sample_notes(sample)),
+    )
+
+
+def _table(table: Table, path: Path, key: tuple[Path, ...], key_why: str, roles: set[Path]) -> ProposedTable:
+    columns = _columns(table, key, roles)
+    return ProposedTable(
+        path=path,
+        key=key,
+        key_why=key_why,
+        columns=tuple(columns),
+        children=tuple(_child(child, array) for array, child in table.arrays.items()),
+        scalar_arrays=tuple(table.scalar_arrays),
+        empty=tuple(table.empty),
+    )
+
+
+def _child(table: Table, path: Path) -> ProposedTable:
+    key = child_key(table)
+    if key is None:
+        return _table(table, path, (), "no field differs within every array: the position is the key", set())
+    return _table(table, path, (key.path,), "differs within every array", set())
+
+
+def _columns(table: Table, key: tuple[Path, ...], roles: set[Path]) -> list[ProposedColumn]:
+    taken = {"__".join(path).lower() for path in key if _is_plain_key(table.fields.get(path))} | {"position"}
+    taken |= {"__".join(path).lower() for path in table.arrays}
+    columns = []
+    for path, found in table.fields.items():
+        if path in roles or (path in key and _is_plain_key(found)):
+            continue
+        name = _free_name("__".join(path), taken)
+        columns.append(ProposedColumn(name, path, guess(found)))
+    return columns
+
+
+def _is_plain_key(found: Field | None) -> bool:
+    """An undeclared key is text: only other types need declaring."""
+    return found is None or guess(found).type == "string"
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    name = "".join("_" if c in '."`' or not c.isprintable() else c for c in wanted)[:200] or "_"
+    candidate, number = name, 1
+    while candidate.lower() in taken | RESERVED:
+        number += 1
+        candidate = f"{name}_{number}" if candidate.lower() not in RESERVED else f"record_{name}"
+    taken.add(candidate.lower())
+    return candidate

@@ -1,0 +1,121 @@
+"""The first records of a JSON Lines file."""
+
+import gzip
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from pipeline.errors import BadInput
+
+RECORDS = 100_000
+_BYTES = 256 * 2**20
+_ENVELOPE = {"timestamp", "key", "value"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Records to infer from.
+
+    Attributes:
+        name: a dataset's name, from the file's.
+        records: the JSON objects.
+        skipped: lines that are no JSON object.
+        complete: the sample is the whole file.
+        envelope: each line wrapped its record as `load --envelope` takes it.
+    """
+
+    name: str
+    records: list[dict[str, Any]]
+    skipped: int = 0
+    complete: bool = True
+    envelope: bool = False
+
+
+def read_sample(file: str, limit: int = RECORDS) -> Sample:
+    """Read up to `limit` records; `-` is standard input; .gz and .zst are unpacked.
+
+    Raises:
+        BadInput: when the file can't be read or holds no JSON objects, one per line.
+    """
+    records: list[dict[str, Any]] = []
+    skipped, complete, size = 0, True, 0
+    with _opened(file) as stream:
+        for line in stream:
+            if not line.strip():
+                continue
+            if len(records) >= limit or size > _BYTES:
+                complete = False
+                break
+            size += len(line)
+            record = _parsed(line)
+            if record is None:
+                skipped += 1
+            else:
+                records.append(record)
+    if not records:
+        raise BadInput(f"{file} has no JSON object on a line of its own.", next_step=_advice(skipped))
+    if all(set(record) <= _ENVELOPE and "value" in record for record in records):
+        records = [record["value"] for record in records if isinstance(record["value"], dict)]
+        return Sample(dataset_name(file), records or [{}], skipped, complete, envelope=True)
+    return Sample(dataset_name(file), records, skipped, complete)
+
+
+def dataset_name(file: str) -> str:
+    """``data/Bonds-2024-01.jsonl.gz`` → ``bonds``; ``records`` for standard input."""
+    stem = Path(file).name.split(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "_", stem.lower())
+    name = re.sub(r"(_?\d{2,}|_(part|full|sample|export|dump|v\d+))+$", "", name).strip("_")
+    return name if re.match(r"[a-z_]", name) else f"d_{name}" if name else "records"
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line, parse_float=Decimal, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _advice(skipped: int) -> str:
+    if skipped:
+        return "Give JSON Lines, one object a line; `jq -c '.[]' FILE` takes a list of objects apart."
+    return "Give a file with at least one record."
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[IO[bytes]]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(file).open("rb") as raw:
+            yield _unpacked(file, raw)
+    except FileNotFoundError:
+        problem, fix = "does not exist", "Give the path of a JSON Lines file, or - for standard input."
+    except (gzip.BadGzipFile, EOFError, zstandard.ZstdError):
+        problem, fix = "can't be unpacked", "Its ending (.gz, .zst) must fit its content; is it complete?"
+    except OSError as error:
+        problem, fix = f"can't be read: {error.strerror}", "Give the path of a file that you may read."
+    else:
+        return
+    raise BadInput(f"{file} {problem}.", next_step=fix)
+
+
+def _unpacked(file: str, raw: IO[bytes]) -> IO[bytes]:
+    if file.endswith(".gz"):
+        return io.BufferedReader(gzip.GzipFile(fileobj=raw))
+    if file.endswith((".zst", ".zstd")):
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    head = raw.read(3)
+    if head != b"\xef\xbb\xbf":
+        raw.seek(0)
+    return raw
