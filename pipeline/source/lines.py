@@ -15,6 +15,7 @@ BLOCK_RECORDS = 32_768
 LINE_LIMIT = 1 << 30
 
 _NEWLINE = 10
+_PIECE = 512 << 10
 _BOM = b"\xef\xbb\xbf"
 _WIDE_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -110,8 +111,13 @@ class LineSource:
         return filled
 
     def _ends(self, buffer: NDArray[np.uint8], begin: int, searched: int, filled: int) -> NDArray[np.int64]:
-        ends = np.flatnonzero(buffer[searched:filled] == _NEWLINE)
-        ends += searched
+        # In pieces: the comparison's result for a whole block is so large that each one is mapped afresh,
+        # and its page faults double the cost.
+        found = [
+            np.flatnonzero(buffer[at : min(at + _PIECE, filled)] == _NEWLINE) + at
+            for at in range(searched, filled, _PIECE)
+        ]
+        ends = np.concatenate(found) if found else np.empty(0, np.int64)
         last = int(ends[-1]) + 1 if len(ends) else begin
         if self._ended and not self._failure and last < filled:
             ends = np.append(ends, filled)
