@@ -20,6 +20,7 @@ from pyiceberg.exceptions import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from pipeline.errors import BadConfiguration, Unavailable
 
@@ -57,7 +58,7 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
         _make_sqlite_folder(uri)
     try:
         with explained(uri or name):
-            return load_catalog(name, **properties)
+            return _load(name, properties)
     except (NoSuchModuleError, NotInstalledError, ImportError) as error:
         raise BadConfiguration(
             f"this kind of catalog needs a library that is not installed: {error}",
@@ -68,6 +69,12 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
             f"the catalog can't be used as lake.yaml describes it: {_first_line(error)}",
             next_step="check the catalog section against pyiceberg's documentation of this catalog type",
         ) from error
+
+
+@retry(retry=retry_if_exception_type(DBAPIError), stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True)
+def _load(name: str, properties: dict[str, str]) -> Catalog:
+    """Load a catalog; again if another process created its database tables at the same moment."""
+    return load_catalog(name, **properties)
 
 
 def _make_sqlite_folder(uri: str) -> None:

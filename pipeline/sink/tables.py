@@ -12,6 +12,7 @@ from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.types import NestedField
+from sqlalchemy.exc import IntegrityError
 
 from pipeline.errors import Refused
 from pipeline.schema import RESERVED, Column, Kind, TableSchema
@@ -98,7 +99,7 @@ def _create(
 ) -> Table:
     namespace = Catalog.namespace_from(identifier)
     if not catalog.namespace_exists(namespace):
-        with suppress(NamespaceAlreadyExistsError):
+        with suppress(NamespaceAlreadyExistsError, IntegrityError):
             catalog.create_namespace(namespace)
     try:
         return catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
