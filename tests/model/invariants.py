@@ -58,12 +58,8 @@ def check_children(model: Model) -> None:
         for child in table.children:
             for row in model.history(child.name):
                 parents = above[row.key[: len(table.key)]]
-                systems = {
-                    row.system_from,
-                    *(p.system_from for p in parents),
-                    *(p.system_to for p in parents),
-                }
-                for system in systems - {None}:
+                systems = {row.system_from, *(p.system_from for p in parents)}
+                for system in systems | {p.system_to for p in parents if p.system_to is not None}:
                     if at_system([row], system):
                         assert _covers(at_system(parents, system), row)
 

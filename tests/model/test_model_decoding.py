@@ -95,7 +95,12 @@ def test_integer_times(unit: str, count: int) -> None:
 
 
 def test_undeclared_fields() -> None:
-    values = [{"z": 1, "o": {"p": "s"}, "l": [1, "a"]}, {"z": 2, "o": None}, {"z": 1.5}, {"o": 5}]
+    values: list[dict[str, Any]] = [
+        {"z": 1, "o": {"p": "s"}, "l": [1, "a"]},
+        {"z": 2, "o": None},
+        {"z": 1.5},
+        {"o": 5},
+    ]
     model = run(*(rec(i, i, **v) for i, v in enumerate(values, 1)))
     assert [c.name for c in model.dataset.parent.columns] == ["v", "w", "z", "o__p", "l"]
     assert [(d.offset, d.stage) for d in model.dead] == [(3, "flatten"), (4, "flatten")]
