@@ -1,0 +1,7 @@
+"""JSON records to arrays of changes: no Python object per record."""
+
+from pipeline.decode.batch import Batch
+from pipeline.decode.decoder import Decoder
+from pipeline.decode.options import DecodeOptions
+
+__all__ = ["Batch", "DecodeOptions", "Decoder"]

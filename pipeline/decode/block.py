@@ -1,0 +1,347 @@
+"""A block of records to arrays: the decoder's kernel."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.decode.hashing import hash_bytes
+from pipeline.decode.layout import (
+    ABSENT,
+    BODY,
+    C_LABEL,
+    DELETE,
+    DONE,
+    ENVELOPE_KEY,
+    FULL_KEYS,
+    FULL_VALUES,
+    GIVEN,
+    NONE_GIVEN,
+    NULL,
+    OPERATION,
+    PATCH,
+    R_ARENA,
+    R_AT,
+    R_CODE,
+    R_DATED,
+    R_ENVELOPE,
+    R_FINAL_KEYS,
+    R_FIRM,
+    R_FIRM_AT,
+    R_FIRM_LABEL,
+    R_FULL,
+    R_KEY_ENTRY,
+    R_KEYS,
+    R_LABEL,
+    R_MASK,
+    R_NESTED,
+    R_NEW,
+    R_NEXT,
+    R_ROOT,
+    R_ROW_KEYS,
+    R_ROW_VALUES,
+    R_ROWS,
+    R_SOFT,
+    R_SOFT_AT,
+    R_SOFT_LABEL,
+    R_VALUES,
+    STAMP,
+    STOP_FULL,
+    STOP_NEW,
+    T_END,
+    T_KEY,
+    T_VALUE,
+    TERMINATE,
+    VALID_FROM,
+    VALID_TO,
+    Code,
+)
+from pipeline.decode.memory import inlined, kernel, peek
+from pipeline.decode.rows import equal_keys, put_given, put_key, put_values, whole_keys
+from pipeline.decode.scan import scan_record
+from pipeline.decode.slots import keep, valid_instant
+from pipeline.decode.text import skip_space
+from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US
+
+_EMPTY, _BOM, _NULL_RECORD = int(Code.EMPTY), int(Code.BOM), int(Code.NULL_RECORD)
+_NOT_OBJECT, _TRAILING, _NO_VALUE = int(Code.NOT_OBJECT), int(Code.TRAILING), int(Code.NO_VALUE)
+_NO_TIMESTAMP, _TIME_MISSING = int(Code.NO_TIMESTAMP), int(Code.TIME_MISSING)
+_FROM_END, _EMPTY_RANGE = int(Code.VALID_FROM_END), int(Code.EMPTY_RANGE)
+_KEY_MISSING, _KEY_TOO_LONG, _KEY_EQUAL = int(Code.KEY_MISSING), int(Code.KEY_TOO_LONG), int(Code.CHILD_KEY_EQUAL)
+_END_US, _END_DAY = END_OF_TIME_US, END_OF_TIME_DAY
+_ALL = np.uint64(2**64 - 1)
+
+
+class Plan(NamedTuple):
+    """A dataset's paths and columns as arrays (see `layout`)."""
+
+    entries: Any
+    words: Any
+    lookup: Any
+    follow: Any
+    actions: Any
+    nodes: Any
+    below: Any
+    tables: Any
+    columns: Any
+
+
+class Scratch(NamedTuple):
+    """Memory of one record at a time."""
+
+    slots: Any
+    arena: Any
+    frames: Any
+    seen: Any
+    stack: Any
+    own_keys: Any
+    whole_keys: Any
+
+
+class Output(NamedTuple):
+    """What a block becomes; per record, per child row, and their bytes."""
+
+    status: Any
+    error_column: Any
+    error_at: Any
+    operation: Any
+    tombstone: Any
+    valid_from: Any
+    valid_to: Any
+    timestamp: Any
+    given: Any
+    key_start: Any
+    key_hash: Any
+    value_start: Any
+    child_first: Any
+    keys: Any
+    values: Any
+    rows: Any
+    row_hash: Any
+    row_keys: Any
+    row_values: Any
+
+
+@kernel
+def _head(buffer: Any, at: int, end: int, registers: Any) -> int:
+    """A reason why a line can't be a record, seen at its first byte, or 0."""
+    mark = peek(buffer, at, end)
+    registers[R_AT] = at
+    if at == end:
+        return _EMPTY
+    if mark == 0xEF and peek(buffer, at + 1, end) == 0xBB and peek(buffer, at + 2, end) == 0xBF:
+        return _BOM
+    return 0
+
+
+@kernel
+def _not_object(mark: int) -> int:
+    if mark == 110:
+        return _NULL_RECORD
+    return 0 if mark == 123 else _NOT_OBJECT
+
+
+@kernel
+def _fault(code: int, label: int, at: int, registers: Any) -> int:
+    registers[R_LABEL] = label
+    registers[R_AT] = at
+    return code
+
+
+@kernel
+def _times(operation: int, slots: Any, registers: Any, i: int, valid_from: Any, valid_to: Any) -> int:
+    """The valid range of record i; returns a code."""
+    if slots[VALID_FROM, 0] != GIVEN:
+        return _fault(_TIME_MISSING, VALID_FROM, -1, registers)
+    start = slots[VALID_FROM, 1]
+    if start >= (_END_DAY if registers[R_DATED] != 0 else _END_US):
+        return _fault(_FROM_END, VALID_FROM, -1, registers)
+    end = NONE_GIVEN
+    if operation <= DELETE and slots[VALID_TO, 0] == GIVEN:
+        end = slots[VALID_TO, 1]
+        if end <= start:
+            return _fault(_EMPTY_RANGE, VALID_TO, -1, registers)
+    valid_from[i] = start
+    valid_to[i] = end
+    return 0
+
+
+@kernel
+def _key(
+    buffer: Any, i: int, tables: Any, columns: Any, slots: Any, arena: Any, registers: Any, keys: Any, key_hash: Any, seed: Any
+) -> int:
+    """The key of record i; returns a code."""
+    first, last = np.int64(tables[0, T_KEY]), np.int64(tables[0, T_VALUE])
+    start = registers[R_KEYS]
+    end = put_key(buffer, arena, columns, slots, first, last, keys, start)
+    if end >= 0:
+        registers[R_KEYS] = end
+        key_hash[i] = hash_bytes(keys, start, end, seed)
+        return 0
+    if end == -1 - last:
+        registers[R_FULL] = FULL_KEYS
+        return 0
+    if end == -2 - last:
+        return _fault(_KEY_TOO_LONG, columns[first, C_LABEL], -1, registers)
+    return _fault(_KEY_MISSING, columns[-1 - end, C_LABEL], -1, registers)
+
+
+@kernel
+def _values(
+    buffer: Any, operation: int, tables: Any, columns: Any, slots: Any, arena: Any, registers: Any, values: Any
+) -> None:
+    first, last = np.int64(tables[0, T_VALUE]), np.int64(tables[0, T_END])
+    to = registers[R_VALUES]
+    if operation == PATCH:
+        to = put_given(slots, first, last, values, to)
+    if to >= 0:
+        to = put_values(buffer, arena, columns, slots, first, last, values, to)
+    if to < 0:
+        registers[R_FULL] = FULL_VALUES
+    else:
+        registers[R_VALUES] = to
+
+
+@kernel
+def _children(first: int, registers: Any, rows: Any, own: Any, whole: Any, keys: Any, hashes: Any, seed: Any) -> int:
+    last = registers[R_ROWS]
+    if registers[R_NESTED] != 0 and not whole_keys(rows, first, last, own, whole, keys, registers):
+        return 0
+    if equal_keys(rows, first, last, keys, hashes, seed):
+        return _fault(_KEY_EQUAL, -1, -1, registers)
+    return 0
+
+
+@kernel
+def _envelope(slots: Any, registers: Any) -> int:
+    """What an envelope lacks, as a code."""
+    if registers[R_FIRM] != 0:
+        return 0
+    if slots[STAMP, 0] != GIVEN:
+        return _fault(_NO_TIMESTAMP, STAMP, -1, registers)
+    if slots[BODY, 0] == ABSENT:
+        return _fault(_NO_VALUE, -1, -1, registers)
+    return 0
+
+
+@inlined
+def _clear(slots: Any, last: int, registers: Any) -> None:
+    for slot in range(last):
+        slots[slot, 0] = ABSENT
+    registers[R_ARENA] = 0
+    registers[R_FIRM] = 0
+    registers[R_SOFT] = 0
+    registers[R_NEW] = 0
+    registers[R_FULL] = 0
+    registers[R_MASK] = 0
+    registers[R_LABEL] = -1
+
+
+@kernel
+def decode_block(
+    buffer: Any, starts: Any, ends: Any, key_starts: Any, key_ends: Any, stamps: Any,
+    first: int, plan: Plan, scratch: Scratch, registers: Any, out: Output, seed: Any,
+) -> int:
+    """Decode records from ``first`` on; R_NEXT tells the record at which it stopped.
+
+    Returns:
+        DONE; or STOP_FULL: an output (R_FULL) is too small; or STOP_NEW: a record has new fields.
+    """
+    entries, words, lookup, follow, actions, nodes, below, tables, columns = plan
+    slots, arena, frames, seen, stack, own_keys, whole = scratch
+    rows, hashes = out.rows, out.row_hash
+    nested = registers[R_NESTED] != 0
+    row_keys = own_keys if nested else out.row_keys
+    parent_end = np.int64(tables[0, T_END])
+    for i in range(first, len(starts)):
+        registers[R_NEXT] = i
+        row, row_key, row_value = registers[R_ROWS], registers[R_ROW_KEYS], registers[R_ROW_VALUES]
+        key, value, final_key = registers[R_KEYS], registers[R_VALUES], registers[R_FINAL_KEYS]
+        _clear(slots, parent_end, registers)
+        code = 0
+        tombstone = starts[i] < 0
+        at, end, root = starts[i], ends[i], registers[R_ROOT]
+        if tombstone:
+            at, end, root = key_starts[i], key_ends[i], registers[R_KEY_ENTRY]
+        if len(stamps) > 0:
+            keep(slots, STAMP, stamps[i], 0)
+        while at >= 0:
+            at = skip_space(buffer, at, end)
+            mark = peek(buffer, at, end)
+            code = _head(buffer, at, end, registers)
+            if code != 0:
+                break
+            after = scan_record(
+                buffer, at, end, root, entries, words, lookup, follow, actions, nodes, below, tables,
+                columns, slots, arena, frames, seen, stack, registers, rows, row_keys, out.row_values, seed,
+            )
+            if after < 0:
+                code = registers[R_CODE]
+                break
+            after = skip_space(buffer, after, end)
+            if after != end:
+                code = _fault(_TRAILING, -1, after, registers)
+                break
+            if tombstone:
+                break
+            code = _not_object(mark)
+            if code != 0 or registers[R_ENVELOPE] == 0:
+                break
+            code = _envelope(slots, registers)
+            tombstone = code == 0 and slots[BODY, 0] == NULL
+            if not tombstone or slots[ENVELOPE_KEY, 0] != GIVEN:
+                break
+            at = slots[ENVELOPE_KEY, 1]
+            end = at + slots[ENVELOPE_KEY, 2]
+            root = registers[R_KEY_ENTRY]
+        out.timestamp[i] = slots[STAMP, 1] if slots[STAMP, 0] == GIVEN else NONE_GIVEN
+        operation = slots[OPERATION, 1] if slots[OPERATION, 0] == GIVEN else 0
+        if tombstone:
+            operation = TERMINATE
+            fits, instant = valid_instant(slots[STAMP, 1], registers)
+            keep(slots, VALID_FROM, instant, 0)
+        if code == 0 and registers[R_FIRM] != 0:
+            code = _fault(registers[R_FIRM], registers[R_FIRM_LABEL], registers[R_FIRM_AT], registers)
+        if code == 0:
+            code = _times(operation, slots, registers, i, out.valid_from, out.valid_to)
+        if code == 0:
+            code = _key(buffer, i, tables, columns, slots, arena, registers, out.keys, out.key_hash, seed)
+        full = operation <= PATCH
+        if code == 0 and full:
+            if registers[R_SOFT] != 0:
+                code = _fault(registers[R_SOFT], registers[R_SOFT_LABEL], registers[R_SOFT_AT], registers)
+            elif registers[R_FULL] == 0:
+                if registers[R_ROWS] > row:
+                    code = _children(row, registers, rows, own_keys, whole, out.row_keys, hashes, seed)
+                if code == 0:
+                    if registers[R_NEW] != 0:
+                        registers[R_FULL] = -1
+                    _values(buffer, operation, tables, columns, slots, arena, registers, out.values)
+        if nested:
+            registers[R_ROW_KEYS] = 0
+        if code != 0 or not full or registers[R_FULL] != 0:
+            registers[R_ROWS] = row
+            registers[R_ROW_KEYS] = row_key
+            registers[R_ROW_VALUES] = row_value
+            registers[R_VALUES] = value
+            registers[R_FINAL_KEYS] = final_key
+        if registers[R_FULL] != 0:
+            registers[R_KEYS] = key
+            return STOP_FULL if registers[R_FULL] > 0 else STOP_NEW
+        if code != 0:
+            registers[R_KEYS] = key
+            out.error_column[i] = registers[R_LABEL]
+            out.error_at[i] = registers[R_AT] - starts[i] if registers[R_AT] >= 0 else -1
+        out.status[i] = code
+        out.operation[i] = operation
+        out.tombstone[i] = tombstone
+        mask = np.uint64(0)
+        if operation == PATCH:
+            mask = np.uint64(registers[R_MASK])
+        elif full:
+            mask = _ALL
+        out.given[i] = mask
+        out.key_start[i + 1] = registers[R_KEYS]
+        out.value_start[i + 1] = registers[R_VALUES]
+        out.child_first[i + 1] = registers[R_ROWS]
+    registers[R_NEXT] = len(starts)
+    return DONE

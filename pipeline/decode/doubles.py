@@ -1,0 +1,226 @@
+"""The double nearest to a decimal number.
+
+Up to 19 digits by Eisel and Lemire's product with a 128-bit power of five ("Number parsing at a gigabyte
+per second", 2021; no fallback needed: Mushtak and Lemire, 2023). Longer numbers lie between two
+19-digit ones; where those round apart, whole digits decide, compared with the half-way point.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.decode.layout import Code
+from pipeline.decode.memory import (
+    float_bits,
+    inlined,
+    kernel,
+    leading_zeros,
+    load8,
+    multiply_high,
+    trailing_zeros,
+)
+
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_THREE, _FIVE = np.uint64(3), np.uint64(5)
+_MASK = np.uint64(2**64 - 1 >> 55)
+_HIDDEN = np.uint64(1 << 52)
+_INFINITY = 0x7FF0000000000000
+_SIGNIFICANT = 800
+_OUT = int(Code.OUT_OF_RANGE)
+
+
+def _power_of_five(exponent: int) -> int:
+    """The leading 128 bits of 5**exponent, as the method's proof wants them rounded."""
+    if exponent >= 0:
+        power = 5**exponent
+        shift = power.bit_length() - 128
+        return power >> shift if shift > 0 else power << -shift
+    power = 5**-exponent
+    ceiling = (power - 1).bit_length()
+    if exponent >= -27:
+        return (1 << ceiling + 127) // power + 1
+    reciprocal = (1 << 2 * ceiling + 128) // power + 1
+    return reciprocal >> reciprocal.bit_length() - 128
+
+
+_FIVES = [_power_of_five(q) for q in range(-342, 309)]
+_FIVES_HIGH = np.array([five >> 64 for five in _FIVES], dtype=np.uint64)
+_FIVES_LOW = np.array([five & (2**64 - 1) for five in _FIVES], dtype=np.uint64)
+
+
+@kernel
+def _nearest(mantissa: Any, exponent: int) -> int:
+    """The bits of the double nearest to mantissa · 10**exponent (mantissa not 0)."""
+    if exponent < -342:
+        return 0
+    if exponent > 308:
+        return _INFINITY
+    zeros = leading_zeros(mantissa)
+    word = mantissa << np.uint64(zeros)
+    high = multiply_high(word, _FIVES_HIGH[exponent + 342])
+    low = word * _FIVES_HIGH[exponent + 342]
+    if high & _MASK == _MASK:
+        more = multiply_high(word, _FIVES_LOW[exponent + 342])
+        low = low + more
+        if more > low:
+            high = high + _ONE
+    upper = np.int64(high >> np.uint64(63))
+    shift = np.uint64(upper + 9)
+    result = high >> shift
+    power = ((152170 + 65536) * exponent >> 16) + 63 + upper - zeros + 1023
+    if power <= 0:
+        if 1 - power >= 64:
+            return 0
+        result = result >> np.uint64(1 - power)
+        result = (result + (result & _ONE)) >> _ONE
+        return np.int64(result)
+    if low <= _ONE and exponent >= -4 and exponent <= 23 and result & _THREE == _ONE:
+        if result << shift == high:
+            result = result & ~_ONE
+    result = (result + (result & _ONE)) >> _ONE
+    if result >= _HIDDEN << _ONE:
+        result = _HIDDEN
+        power += 1
+    if power >= 0x7FF:
+        return _INFINITY
+    return np.int64(result & ~_HIDDEN) | (power << 52)
+
+
+@kernel
+def double_bits(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, dropped: bool) -> int:
+    """The bits of the double nearest to a positive number, which `mantissa` begins.
+
+    Args:
+        buffer, at, end: the number's text, read again only if it matters.
+        mantissa, exponent: its first 19 digits and their exponent.
+        dropped: digits other than 0 follow those.
+    """
+    bits = _nearest(mantissa, exponent)
+    if not dropped:
+        return bits
+    above = _nearest(mantissa + _ONE, exponent)
+    if above == bits or bits >= _INFINITY:
+        return bits
+    return above if _beyond_half(buffer, at, end, bits) else bits
+
+
+@kernel
+def _beyond_half(buffer: Any, at: int, end: int, bits: int) -> bool:
+    """Whether a number rounds up from the double with these bits, judged by all its digits."""
+    size = 160
+    ours, theirs = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    power = _digits(buffer, at, end, ours)
+    fraction = bits & ((1 << 52) - 1)
+    exponent = bits >> 52
+    if exponent > 0:
+        fraction |= 1 << 52
+    else:
+        exponent = 1
+    half = 2 * fraction + 1
+    binary = exponent - 1076
+    theirs[0], theirs[1] = half & 0xFFFFFFFF, half >> 32
+    if power >= 0:
+        _scale(ours, 5, power)
+    else:
+        _scale(theirs, 5, -power)
+    binary -= power
+    if binary > 0:
+        _scale(theirs, 2, binary)
+    else:
+        _scale(ours, 2, -binary)
+    for k in range(size - 1, -1, -1):
+        if ours[k] != theirs[k]:
+            return ours[k] > theirs[k]
+    return fraction & 1 == 1
+
+
+@kernel
+def _scale(number: Any, base: int, times: int) -> None:
+    """Multiply a number of 32-bit limbs by base**times, base 2 or 5."""
+    step = 28 if base == 2 else 12
+    while times > 0:
+        take = min(step, times)
+        factor = base**take
+        carry = 0
+        for k in range(len(number)):
+            product = number[k] * factor + carry
+            number[k] = product & 0xFFFFFFFF
+            carry = product >> 32
+        times -= take
+
+
+@kernel
+def _digits(buffer: Any, at: int, end: int, number: Any) -> int:
+    """Read a number's digits into 32-bit limbs; returns the decimal exponent of the last.
+
+    Of more than 800 significant digits the rest counts as a trace above 0, which decides the same.
+    """
+    taken, exponent, point = 0, 0, 0
+    trace = False
+    while at < end:
+        byte = load8(buffer, at)
+        at += 1
+        if byte == 46:
+            point = 1
+        elif byte == 101 or byte == 69:
+            sign, power = 1, 0
+            if load8(buffer, at) == 45 or load8(buffer, at) == 43:
+                sign = 44 - load8(buffer, at)
+                at += 1
+            while at < end:
+                power = min(power * 10 + load8(buffer, at) - 48, 1_000_000_000_000)
+                at += 1
+            exponent += sign * power
+        elif byte != 45:
+            if taken > 0 or byte != 48:
+                taken += 1
+            if taken > _SIGNIFICANT:
+                trace = trace or byte != 48
+                exponent += 1 - point
+                continue
+            exponent -= point
+            _append(number, byte - 48)
+    if trace:
+        _append(number, 1)
+        exponent -= 1
+    return exponent
+
+
+@inlined
+def _append(number: Any, digit: int) -> None:
+    carry = digit
+    for k in range(len(number)):
+        product = number[k] * 10 + carry
+        number[k] = product & 0xFFFFFFFF
+        carry = product >> 32
+
+
+@kernel
+def is_exact(high: Any, low: Any, exponent: int) -> bool:
+    """Whether the integer (high · 2**64 + low) · 10**exponent (exponent ≥ 0) is a double exactly."""
+    if high == _ZERO:
+        odd = low >> np.uint64(trailing_zeros(low))
+    elif low == _ZERO:
+        odd = high >> np.uint64(trailing_zeros(high))
+    else:
+        shift = trailing_zeros(low)
+        odd = low >> np.uint64(shift)
+        if shift > 0:
+            odd = odd | (high << np.uint64(64 - shift))
+        if high >> np.uint64(shift) != _ZERO:
+            return False
+    while exponent > 0 and odd < _HIDDEN << _ONE:
+        odd = odd * _FIVE
+        exponent -= 1
+    return exponent == 0 and odd <= _HIDDEN << _ONE
+
+
+@kernel
+def round_float(value: float) -> Any:
+    """(bits of the nearest 32-bit float as a double, code): beyond its range, or to 0, is an error."""
+    if abs(value) > 3.4028235677973366e38:
+        return 0, _OUT
+    rounded = np.float64(np.float32(value))
+    if rounded == 0.0 or abs(rounded) > 3.5e38:
+        return 0, _OUT
+    return float_bits(rounded), 0

@@ -1,0 +1,199 @@
+"""Where things are in the decoder's flat arrays, and the codes of what can be wrong with a record."""
+
+from enum import IntEnum
+from typing import Final
+
+# Slots 0..5 belong to the record, then each table has its key columns and its value columns in a row.
+VALID_FROM: Final = 0
+VALID_TO: Final = 1
+OPERATION: Final = 2
+STAMP: Final = 3
+ENVELOPE_KEY: Final = 4
+BODY: Final = 5
+ROLES: Final = 6
+
+# Kinds beyond `pipeline.schema.Kind`, of the record's own slots.
+KIND_VALID: Final = 20
+KIND_OPERATION: Final = 21
+KIND_BODY: Final = 22
+KIND_STAMP: Final = 23
+KIND_SPAN: Final = 24
+
+# state[slot]
+ABSENT: Final = 0
+NULL: Final = 1
+GIVEN: Final = 2
+
+# entries[entry, ...]: the members of known objects, and the elements of known arrays
+E_WORD: Final = 0
+E_LENGTH: Final = 1
+E_NODE: Final = 2
+E_TABLE: Final = 3
+E_ACTION: Final = 4
+E_ACTIONS: Final = 5
+E_REFUSED: Final = 6
+E_PARENT: Final = 7
+E_FIELDS: Final = 8
+
+# nodes[node, ...]: known objects
+N_HEAD: Final = 0
+N_OPEN: Final = 1
+N_BELOW: Final = 2
+N_BELOWS: Final = 3
+N_MASK: Final = 4
+N_FIELDS: Final = 5
+
+# tables[table, ...]
+T_ELEMENT: Final = 0
+T_KEY: Final = 1
+T_VALUE: Final = 2
+T_END: Final = 3
+T_MASK: Final = 4
+T_POSITION: Final = 5
+T_BARE: Final = 6
+T_FIELDS: Final = 7
+
+# columns[slot, ...]
+C_KIND: Final = 0
+C_PRECISION: Final = 1
+C_SCALE: Final = 2
+C_WIDTH: Final = 3
+C_FIRM: Final = 4
+C_LOOSE: Final = 5
+C_LABEL: Final = 6
+C_FIELDS: Final = 7
+
+# frames[depth, ...]: containers that are open
+F_KIND: Final = 0
+F_ENTRY: Final = 1
+F_NODE: Final = 2
+F_START: Final = 3
+F_STAMP: Final = 4
+F_LAST: Final = 5
+F_INDEX: Final = 6
+F_ROW: Final = 7
+F_FIELDS: Final = 8
+
+# rows[row, ...]: children of the batch
+X_TABLE: Final = 0
+X_KEY: Final = 1
+X_KEY_END: Final = 2
+X_PARENT: Final = 3
+X_VALUE_END: Final = 4
+X_FIELDS: Final = 5
+
+# registers[...]
+R_AT: Final = 0
+R_CODE: Final = 1
+R_FIRM: Final = 2
+R_FIRM_LABEL: Final = 3
+R_FIRM_AT: Final = 4
+R_SOFT: Final = 5
+R_SOFT_LABEL: Final = 6
+R_SOFT_AT: Final = 7
+R_ARENA: Final = 8
+R_NEW: Final = 9
+R_CONTENT: Final = 10
+R_MASK: Final = 11
+R_CLOCK: Final = 12
+R_ROWS: Final = 13
+R_ROW_KEYS: Final = 14
+R_ROW_VALUES: Final = 15
+R_FULL: Final = 16
+R_MAX_DEPTH: Final = 17
+R_ON_NEW: Final = 18
+R_UNIT: Final = 19
+R_DATED: Final = 20
+R_ENVELOPE: Final = 21
+R_KEY_ENTRY: Final = 22
+R_SINGLE_KEY: Final = 23
+R_ROOT: Final = 24
+R_NESTED: Final = 25
+R_NEXT: Final = 26
+R_KEYS: Final = 27
+R_VALUES: Final = 28
+R_FINAL_KEYS: Final = 29
+R_LABEL: Final = 30
+R_FIELDS: Final = 32
+
+# R_FULL: which output was too small
+FULL_KEYS: Final = 1
+FULL_VALUES: Final = 2
+FULL_ROWS: Final = 3
+FULL_ROW_KEYS: Final = 4
+FULL_ROW_VALUES: Final = 5
+FULL_OWN_KEYS: Final = 6
+FULL_WHOLE_KEYS: Final = 7
+
+# R_ON_NEW
+NEW_EVOLVE: Final = 0
+NEW_IGNORE: Final = 1
+NEW_DEAD_LETTER: Final = 2
+
+# R_UNIT
+UNIT_NONE: Final = 0
+UNITS: Final = {"s": 1, "ms": 2, "us": 3, "ns": 4}
+
+# how a decode_block call ended
+DONE: Final = 0
+STOP_FULL: Final = 1
+STOP_NEW: Final = 2
+
+PUT: Final = 0
+PATCH: Final = 1
+DELETE: Final = 2
+TERMINATE: Final = 3
+RETRACT: Final = 4
+OPERATIONS: Final = ("put", "patch", "delete", "terminate", "retract")
+
+NONE_GIVEN: Final = -(2**63)
+MAX_KEY: Final = 65_536
+
+
+class Code(IntEnum):
+    """What is wrong with a record; 0 is a record that became a change."""
+
+    OK = 0
+    EMPTY = 1
+    BOM = 2
+    NOT_JSON = 3
+    TRUNCATED = 4
+    BAD_UTF8 = 5
+    LONE_SURROGATE = 6
+    CONTROL = 7
+    TOO_DEEP = 8
+    TRAILING = 9
+    NOT_OBJECT = 10
+    NULL_RECORD = 11
+    DUPLICATE = 12
+    KEY_MISSING = 20
+    KEY_TOO_LONG = 21
+    TIME_MISSING = 30
+    TIME_TEXT = 31
+    TIME_RANGE = 32
+    TIME_FRACTION = 33
+    LEAP_SECOND = 34
+    NO_UNIT = 35
+    VALID_FROM_END = 36
+    EMPTY_RANGE = 37
+    OPERATION = 40
+    WRONG_TYPE = 50
+    OUT_OF_RANGE = 51
+    NOT_INTEGRAL = 52
+    SCALE = 53
+    PRECISION = 54
+    INEXACT = 55
+    BAD_UUID = 56
+    BAD_BASE64 = 57
+    BAD_NUMBER = 58
+    BAD_DATE = 59
+    NULL_ELEMENT = 60
+    ELEMENT_TYPE = 61
+    CHILD_KEY_MISSING = 62
+    CHILD_KEY_EQUAL = 63
+    UNKNOWN_FIELD = 70
+    NAME_COLLIDES = 71
+    BIG_NUMBER = 72
+    TOO_MANY_COLUMNS = 73
+    NO_TIMESTAMP = 80
+    NO_VALUE = 81

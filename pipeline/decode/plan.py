@@ -1,0 +1,293 @@
+"""From a dataset's schema to the flat arrays that the kernel walks along."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.decode.block import Plan
+from pipeline.decode.layout import (
+    BODY,
+    C_FIELDS,
+    E_FIELDS,
+    ENVELOPE_KEY,
+    KIND_BODY,
+    KIND_OPERATION,
+    KIND_SPAN,
+    KIND_STAMP,
+    KIND_VALID,
+    N_FIELDS,
+    OPERATION,
+    ROLES,
+    STAMP,
+    T_FIELDS,
+    VALID_FROM,
+    VALID_TO,
+)
+from pipeline.decode.names import fill_lookup
+from pipeline.decode.options import DecodeOptions, Path
+from pipeline.errors import BadConfiguration
+from pipeline.schema import POSITION, Column, DatasetSchema, Kind, TableSchema
+
+_WIDE = {Kind.DECIMAL: 16, Kind.UUID: 16, Kind.STRING: 0, Kind.BINARY: 0, Kind.JSON: 0, Kind.UNKNOWN: 0}
+_ROLE_KINDS = (KIND_VALID, KIND_VALID, KIND_OPERATION, KIND_STAMP, KIND_SPAN, KIND_BODY)
+MAX_CHILD_TABLES = 63
+
+
+@dataclass
+class _Entry:
+    """A member of a known object, or the elements of a known array."""
+
+    name: bytes = b""
+    parent: int = -1
+    node: int = -1
+    table: int = -1
+    refused: int = 0
+    actions: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Node:
+    """A known object."""
+
+    members: dict[str, int] = field(default_factory=dict)
+    open: bool = True
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A plan and where it begins.
+
+    Attributes:
+        plan: the arrays.
+        root: the entry that a line is.
+        key_entry: the entry that an envelope's key is.
+        slots: per table, the slot of its first own key column.
+        nested: whether any child table has child tables.
+    """
+
+    plan: Plan
+    root: int
+    key_entry: int
+    nested: bool
+
+
+class _Builder:
+    def __init__(self, dataset: DatasetSchema, options: DecodeOptions, labels: dict[tuple[int, str], int]) -> None:
+        self.dataset, self.options, self.labels = dataset, options, labels
+        self.entries: list[_Entry] = []
+        self.nodes: list[_Node] = []
+        self.columns = np.zeros((ROLES + sum(len(t.own_key + t.values) for t in dataset.tables), C_FIELDS), np.int32)
+        self.tables = np.zeros((len(dataset.tables), T_FIELDS), np.int64)
+
+    def entry(self, new: _Entry) -> int:
+        self.entries.append(new)
+        return len(self.entries) - 1
+
+    def node(self, entry: int) -> int:
+        """The node of the objects at an entry."""
+        if self.entries[entry].node < 0:
+            self.nodes.append(_Node())
+            self.entries[entry].node = len(self.nodes) - 1
+        return self.entries[entry].node
+
+    def at(self, entry: int, path: Path) -> int:
+        """The entry at a path below another one."""
+        for name in path:
+            parent = self.node(entry)
+            members = self.nodes[parent].members
+            if name not in members:
+                members[name] = self.entry(_Entry(name.encode("utf-8", "surrogatepass"), parent))
+            entry = members[name]
+        return entry
+
+    def role(self, slot: int, entry: int) -> None:
+        self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot)
+        self.entries[entry].actions.append(slot)
+
+    def column(self, slot: int, table: int, column: Column, *, key: bool) -> None:
+        kind = column.type.kind
+        if key and kind is Kind.UNKNOWN:
+            kind = Kind.STRING
+        loose = not column.declared and (kind is Kind.JSON or (key and kind is Kind.STRING))
+        label = self.labels.setdefault((table, column.name), ROLES + len(self.labels))
+        firm = key and table == 0
+        width = _WIDE.get(kind, 8)
+        self.columns[slot] = (kind, column.type.precision, column.type.scale, width, firm, loose, label)
+
+    def table(self, index: int, table: TableSchema, element: int, first: int) -> int:
+        """Enter a table's columns; returns the slot behind them."""
+        slot = first
+        for key, columns in ((True, table.own_key), (False, table.values)):
+            for column in columns:
+                self.column(slot, index, column, key=key)
+                if column != POSITION or not key:
+                    self.entries[self.at(element, column.path)].actions.append(slot)
+                slot += 1
+        position = index > 0 and table.own_key == (POSITION,)
+        bare = position and not table.values and not self._has_children(table)
+        self.tables[index] = (element, first, first + len(table.own_key), slot, 0, position, bare)
+        return slot
+
+    def _has_children(self, table: TableSchema) -> bool:
+        size = len(table.arrays)
+        return any(len(t.arrays) > size and t.arrays[:size] == table.arrays for t in self.dataset.tables)
+
+    def array(self, index: int, table: TableSchema, elements: dict[tuple[Path, ...], int]) -> int:
+        """Enter the array of a child table; returns the entry of its elements."""
+        if table.arrays[:-1] not in elements:
+            raise BadConfiguration(
+                f"the array of table {table.name} lies in an array that is not a child table",
+                next_step="declare the outer array under children first, and this one under its children",
+            )
+        array = self.at(elements[table.arrays[:-1]], table.arrays[-1])
+        self.entries[array].table = index
+        return self.entry(_Entry())
+
+    def masks(self, elements: dict[tuple[Path, ...], int]) -> None:
+        """Per table the bits of itself and the tables in it."""
+        for index, table in enumerate(self.dataset.tables[1:], 1):
+            size = len(table.arrays)
+            for below, other in enumerate(self.dataset.tables[1:], 1):
+                if other.arrays[:size] == table.arrays:
+                    self.tables[index, 4] |= 1 << below
+
+
+def compile_plan(
+    dataset: DatasetSchema,
+    options: DecodeOptions,
+    labels: dict[tuple[int, str], int],
+    refused: dict[tuple[int, Path], int],
+    seed: np.uint64,
+) -> Compiled:
+    """Compile a schema.
+
+    Args:
+        dataset: the schema.
+        options: the dataset's other paths.
+        labels: numbers of columns, by (table, name); new ones are added.
+        refused: fields that can't become columns, by (table, path), with the code of the reason.
+        seed: of the hash table of names.
+    """
+    if len(dataset.tables) > MAX_CHILD_TABLES + 1:
+        raise BadConfiguration(
+            f"dataset {dataset.name} has more than {MAX_CHILD_TABLES} child tables",
+            next_step="leave some arrays undeclared: they are kept as JSON text",
+        )
+    builder = _Builder(dataset, options, labels)
+    record, root, key_entry = _roots(builder, options)
+    slot = ROLES
+    elements: dict[tuple[Path, ...], int] = {(): record}
+    for index, table in enumerate(dataset.tables):
+        if index > 0:
+            elements[table.arrays] = builder.array(index, table, elements)
+        slot = builder.table(index, table, elements[table.arrays], slot)
+    _roles(builder, options, record)
+    _envelope_key(builder, key_entry)
+    for index, table in enumerate(dataset.tables):
+        _open_elements(builder, elements[table.arrays])
+    builder.masks(elements)
+    for (index, path), code in refused.items():
+        builder.entries[builder.at(elements[dataset.tables[index].arrays], path)].refused = code
+    nested = any(len(table.arrays) > 1 for table in dataset.tables)
+    return Compiled(_arrays(builder, seed), root, key_entry, nested)
+
+
+def _roots(builder: _Builder, options: DecodeOptions) -> tuple[int, int, int]:
+    """The entries of the record, of the line, and of an envelope's key."""
+    root = builder.entry(_Entry())
+    key_entry = builder.entry(_Entry())
+    builder.nodes[builder.node(key_entry)].open = False
+    record = root
+    if options.envelope:
+        builder.nodes[builder.node(root)].open = False
+        for slot, name in ((STAMP, "timestamp"), (ENVELOPE_KEY, "key"), (BODY, "value")):
+            builder.role(slot, builder.at(root, (name,)))
+        record = builder.at(root, ("value",))
+    builder.node(record)
+    return record, root, key_entry
+
+
+def _roles(builder: _Builder, options: DecodeOptions, record: int) -> None:
+    paths = ((VALID_FROM, options.valid_from), (VALID_TO, options.valid_to), (OPERATION, options.operation))
+    for slot, path in paths:
+        if path is not None:
+            builder.role(slot, builder.at(record, path))
+
+
+def _envelope_key(builder: _Builder, key_entry: int) -> None:
+    columns = builder.dataset.parent.own_key
+    for slot, column in enumerate(columns, ROLES):
+        for name in {column.name, column.path[-1]}:
+            actions = builder.entries[builder.at(key_entry, (name,))].actions
+            if not actions:
+                actions.append(slot)
+    if len(columns) == 1:
+        builder.entries[key_entry].actions.append(ROLES)
+
+
+def _open_elements(builder: _Builder, element: int) -> None:
+    """Elements that no column takes as they are must be objects."""
+    if not builder.entries[element].actions:
+        builder.node(element)
+
+
+def _arrays(builder: _Builder, seed: np.uint64) -> Plan:
+    entries = np.zeros((len(builder.entries), E_FIELDS), np.int32)
+    words, actions = bytearray(), []
+    for index, entry in enumerate(builder.entries):
+        place = len(words) >> 3
+        words += entry.name + bytes(-len(entry.name) % 8)
+        count = len(entry.actions)
+        first = len(actions) if count else 0
+        entries[index] = (
+            place, len(entry.name), entry.node, entry.table, first, count, entry.refused, entry.parent
+        )  # fmt: skip
+        actions += entry.actions
+    follow = np.full(len(builder.entries) + len(builder.nodes), -1, np.int32)
+    nodes, below = _below(builder)
+    for index, node in enumerate(builder.nodes):
+        last = len(builder.entries) + index
+        for member in node.members.values():
+            follow[last] = member
+            last = member
+    names = b"".join(entry.name for entry in builder.entries)
+    starts = np.cumsum([0] + [len(entry.name) for entry in builder.entries]).astype(np.int64)
+    lookup = np.full(1 << (4 * len(builder.entries)).bit_length(), -1, np.int32)
+    with np.errstate(over="ignore"):
+        fill_lookup(np.frombuffer(names + b"\0", np.uint8), starts, entries, lookup, seed)
+    return Plan(
+        entries,
+        np.frombuffer(bytes(words) + bytes(8), np.uint64).copy(),
+        lookup,
+        follow,
+        np.array([*actions, 0], np.int32),
+        nodes,
+        below,
+        builder.tables,
+        builder.columns,
+    )
+
+
+def _below(builder: _Builder) -> tuple[np.ndarray, np.ndarray]:
+    """The nodes, each with the slots that lie in its objects and the tables whose arrays do."""
+    nodes = np.zeros((len(builder.nodes), N_FIELDS), np.int64)
+    below: list[int] = []
+
+    def collect(node: int) -> tuple[list[int], int]:
+        slots, mask = [], 0
+        for member in builder.nodes[node].members.values():
+            entry = builder.entries[member]
+            slots += entry.actions
+            if entry.table >= 0:
+                mask |= int(builder.tables[entry.table, 4])
+            if entry.node >= 0:
+                more, more_mask = collect(entry.node)
+                slots += more
+                mask |= more_mask
+        nodes[node] = (len(builder.entries) + node, builder.nodes[node].open, len(below), len(slots), mask)
+        below.extend(slots)
+        return slots, mask
+
+    for node in {entry.node for entry in builder.entries if entry.parent < 0 and entry.node >= 0}:
+        collect(node)
+    return nodes, np.array([*below, 0], np.int32)
