@@ -1,5 +1,9 @@
-"""Draw the pictures of docs/concepts.md: ``python docs/make_images.py``."""
+"""Draw the pictures of the documentation.
 
+``python docs/make_images.py [DEMO]``: DEMO is a finished demo's directory, whose picture README.md shows.
+"""
+
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -7,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from PIL import Image
 
 from pipeline.demo.picture import INK, PALETTE, PAPER, Version, picture
 
@@ -84,12 +89,20 @@ def operations() -> Figure:
     return figure
 
 
+def smaller(source: Path, target: Path) -> None:
+    """The demo's picture in the size of a page."""
+    with Image.open(source) as image:
+        image.convert("RGB").resize((900, 600), Image.Resampling.LANCZOS).save(target, optimize=True)
+
+
 def main() -> None:
     """Draw them all."""
     IMAGES.mkdir(exist_ok=True)
     three = picture(example(), title="Three changes, five versions")
     three.savefig(IMAGES / "example.png", dpi=80, facecolor=PAPER)
     operations().savefig(IMAGES / "operations.png", dpi=100, facecolor=PAPER)
+    for demo in sys.argv[1:]:
+        smaller(Path(demo) / "bond.png", IMAGES / "bond.png")
 
 
 if __name__ == "__main__":
