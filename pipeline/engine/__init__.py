@@ -1,0 +1,1 @@
+"""The embedded runtime: records through the kernel into epochs, each committed once."""

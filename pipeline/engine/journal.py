@@ -1,0 +1,142 @@
+"""What the state backend holds of a dataset, and where.
+
+One backend serves all datasets of a lake. Under a dataset's prefix lie: its *mark* (the epoch and position
+that the state stands for), its *intent* (the epoch being committed), the *log* of changes since keys were
+last written, by epoch and block, and *keys*, each as `pipeline.temporal.transfer` writes it.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.sink.epoch import Position
+from pipeline.sink.file_list import FileList
+from state.base import StateBackend, WriteBatch, prefix_end
+
+_SEED = b"seed"
+_MARK, _INTENT, _LOG, _KEY = b"m", b"i", b"l", b"k"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """An epoch on its way; `files` is None until all its data files are written."""
+
+    position: Position
+    files: FileList | None
+
+
+class Journal:
+    """The state backend's keys of one dataset."""
+
+    def __init__(self, backend: StateBackend, dataset: str) -> None:
+        self._backend = backend
+        self._prefix = b"d/" + dataset.encode() + b"\0"
+
+    @staticmethod
+    def seed(backend: StateBackend) -> int:
+        """The seed of this state's hashes, made when the state is."""
+        stored = backend.get_many([_SEED])[0]
+        if stored is None:
+            stored = secrets.token_bytes(8)
+            batch = WriteBatch()
+            batch.put(_SEED, stored)
+            backend.write(batch, durable=True)
+        return int.from_bytes(stored, "little")
+
+    def mark(self) -> Position | None:
+        """The position that the state stands for."""
+        stored = self._backend.get_many([self._prefix + _MARK])[0]
+        return None if stored is None else _position(json.loads(stored))
+
+    def intent(self) -> Intent | None:
+        """The epoch that was being committed when the last process stopped."""
+        stored = self._backend.get_many([self._prefix + _INTENT])[0]
+        if stored is None:
+            return None
+        content = json.loads(stored)
+        files = content["files"]
+        return Intent(_position(content["position"]), FileList.from_json(files) if files else None)
+
+    def begin(self, position: Position) -> None:
+        """Step 1: write down that an epoch is being committed."""
+        self._put_intent(WriteBatch(), Intent(position, None))
+
+    def record_files(self, files: FileList, log: Sequence[bytes]) -> None:
+        """Step 2: write down the epoch's data files, with the changes that made them."""
+        batch = WriteBatch()
+        prefix = self._log_prefix(files.position.epoch)
+        batch.put_many([prefix + i.to_bytes(4) for i in range(len(log))], log)
+        self._put_intent(batch, Intent(files.position, files))
+
+    def finish(self, position: Position) -> None:
+        """Step 4: the epoch is in every table; the state stands for it."""
+        batch = WriteBatch()
+        batch.put(self._prefix + _MARK, _position_text(position))
+        batch.delete(self._prefix + _INTENT)
+        self._backend.write(batch, durable=True)
+
+    def abandon(self, intent: Intent) -> None:
+        """Forget an epoch that was never committed."""
+        batch = WriteBatch()
+        batch.delete(self._prefix + _INTENT)
+        self._delete_prefix(batch, self._log_prefix(intent.position.epoch))
+        self._backend.write(batch, durable=True)
+
+    def log(self) -> Iterator[bytes]:
+        """The logged changes in order."""
+        return (value for _, value in self._backend.scan(self._prefix + _LOG))
+
+    def keys(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Stored keys."""
+        prefix = self._prefix + _KEY
+        return self._backend.get_many([prefix + key for key in keys])
+
+    def has_keys(self) -> bool:
+        """Whether any key is stored."""
+        return next(iter(self._backend.scan(self._prefix + _KEY)), None) is not None
+
+    def store_keys(self, keys: Sequence[bytes], values: Sequence[bytes], *, then_drop_log: bool) -> None:
+        """Write keys; `then_drop_log` when every key that the log touches is among those stored."""
+        batch = WriteBatch()
+        prefix = self._prefix + _KEY
+        batch.put_many([prefix + key for key in keys], values)
+        if then_drop_log:
+            self._delete_prefix(batch, self._prefix + _LOG)
+        self._backend.write(batch, durable=then_drop_log)
+
+    def clear(self) -> None:
+        """Forget everything of the dataset: the tables are the truth."""
+        batch = WriteBatch()
+        self._delete_prefix(batch, self._prefix)
+        self._backend.write(batch, durable=True)
+
+    def _log_prefix(self, epoch: int) -> bytes:
+        return self._prefix + _LOG + epoch.to_bytes(8)
+
+    def _put_intent(self, batch: WriteBatch, intent: Intent) -> None:
+        files = None if intent.files is None else intent.files.to_json()
+        content = {"position": json.loads(_position_text(intent.position)), "files": files}
+        batch.put(self._prefix + _INTENT, json.dumps(content).encode())
+        self._backend.write(batch, durable=True)
+
+    def _delete_prefix(self, batch: WriteBatch, prefix: bytes) -> None:
+        end = prefix_end(prefix)
+        if end is not None:
+            batch.delete_range(prefix, end)
+
+
+def _position_text(position: Position) -> bytes:
+    content = {
+        "epoch": position.epoch,
+        "offsets": position.offsets,
+        "clocks": position.clocks,
+        "horizon": position.horizon,
+        "progress": position.progress,
+    }
+    return json.dumps(content).encode()
+
+
+def _position(content: dict[str, object]) -> Position:
+    summary = {f"bitlake.{name}": json.dumps(value) for name, value in content.items()}
+    return Position.from_summary(summary)

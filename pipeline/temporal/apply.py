@@ -1,0 +1,206 @@
+"""Applying changes in record order: system time, the five operations, no-ops."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.temporal import children, parent
+from pipeline.temporal.change import (
+    DELETE,
+    META_PARTITION,
+    NONE_GIVEN,
+    PATCH,
+    PUT,
+    RETRACT,
+    TERMINATE,
+    Change,
+    Changes,
+    Rows,
+    borrow_changes,
+    borrow_rows,
+)
+from pipeline.temporal.children import Scratch, borrow_scratch
+from pipeline.temporal.jit import kernel
+from pipeline.temporal.store import CHILD_PAGES, LAST, Ints, Store, borrow_store
+from pipeline.temporal.values import gives_nothing, keep
+
+NO_OP, CHANGED, SKIPPED = range(3)
+
+
+class Rules(NamedTuple):
+    """What a dataset decides.
+
+    Attributes:
+        end_of_time: "no end" in the unit of valid time.
+        next_change: a change without an end holds until the next boundary, else forever.
+        widths: int64[columns], bytes of a value of each value column of the parent, 0 where they vary.
+    """
+
+    end_of_time: int
+    next_change: bool
+    widths: Ints
+
+
+@kernel
+def nearest_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int:
+    """The nearest boundary of the timeline after `instant`, in any table."""
+    boundary = parent.next_boundary(store, key, instant, end_of_time)
+    return children.next_boundary(store, key, instant, boundary)
+
+
+@kernel
+def is_boundary(store: Store, key: int, instant: int) -> bool:
+    """Whether a segment of any table starts or ends at `instant`."""
+    return (
+        parent.starts_at(store, key, instant)[0] >= 0
+        or parent.ends_at(store, key, instant)[0] >= 0
+        or children.bounds(store, key, instant)
+    )
+
+
+@kernel
+def keep_boundary(store: Store, rows: Rows, change: Change, instant: int, rules: Rules) -> None:
+    """Cut the parent at a change point of before that no table has any more.
+
+    In a feed of change points a boundary is itself information, and taking children away can lose one.
+    """
+    if (
+        rules.next_change
+        and instant < rules.end_of_time
+        and parent.spans(store, change.key, instant)
+        and not is_boundary(store, change.key, instant)
+    ):
+        parent.cut(store, rows, change, instant)
+
+
+@kernel
+def put(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, change: Change, rules: Rules
+) -> None:
+    """The values hold on the change's range; a new change point stays one even where nothing differs."""
+    key, start, end = change.key, change.start, change.end
+    at = changes.value_start[i]
+    length = changes.value_start[i + 1] - at
+    ended_there = has_children(store, key) and is_boundary(store, key, end)
+    moved = children.assert_listed(store, rows, scratch, changes, i, change, -1)
+    if not parent.holds_throughout(store, key, start, end, changes.values, at, length) or (
+        rules.next_change and not is_boundary(store, key, start)
+    ):
+        parent.put(store, rows, change, keep(store, changes.values, at, length))
+    elif moved and ended_there:
+        keep_boundary(store, rows, change, end, rules)
+
+
+@kernel
+def patch(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, change: Change, rules: Rules
+) -> None:
+    """The given fields and arrays replace those on the change's range."""
+    at = changes.value_start[i]
+    if gives_nothing(changes.values, at) and changes.given[i] == 0:
+        return
+    ended_there = has_children(store, change.key) and is_boundary(store, change.key, change.end)
+    parent.patch(store, rows, change, changes.values, at, rules.widths)
+    if changes.given[i] != 0:
+        children.assert_listed(store, rows, scratch, changes, i, change, changes.given[i])
+        if ended_there:
+            keep_boundary(store, rows, change, change.end, rules)
+
+
+@kernel
+def has_children(store: Store, key: int) -> bool:
+    """Whether any child of the key is known."""
+    return bool(store.keys[key, CHILD_PAGES] > 0)
+
+
+@kernel
+def delete(store: Store, rows: Rows, scratch: Scratch, change: Change) -> None:
+    """Nothing is known on the change's range."""
+    children.remove_all(store, rows, scratch, change)
+    if parent.overlaps(store, change.key, change.start, change.end):
+        parent.put(store, rows, change, -1)
+
+
+@kernel
+def retract(store: Store, rows: Rows, scratch: Scratch, change: Change, rules: Rules) -> None:
+    """The change at exactly the change's start never happened."""
+    key, next_ = change.key, change.end
+    if not is_boundary(store, key, change.start):
+        return
+    before = rows.count[0]
+    parent.retract(store, rows, change)
+    parent_moved = rows.count[0] > before
+    children.retract(store, rows, scratch, change)
+    if not parent_moved:
+        keep_boundary(store, rows, change, next_, rules)
+
+
+@kernel
+def apply_one(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, partition: int, rules: Rules
+) -> bool:
+    """Apply one change at the system time it has; whether it wrote rows."""
+    key, start, operation = changes.key[i], changes.valid_from[i], np.int64(changes.operation[i])
+    end = changes.valid_to[i]
+    if operation == TERMINATE:
+        end = rules.end_of_time
+    elif operation == RETRACT:
+        end = nearest_boundary(store, key, start, rules.end_of_time)
+    elif end == NONE_GIVEN:
+        end = nearest_boundary(store, key, start, rules.end_of_time) if rules.next_change else rules.end_of_time
+    meta = (partition << META_PARTITION) | operation
+    change = Change(key, start, end, changes.system[i], changes.offset[i], meta)
+    before = rows.count[0]
+    if operation == PUT:
+        put(store, rows, scratch, changes, i, change, rules)
+    elif operation == PATCH:
+        patch(store, rows, scratch, changes, i, change, rules)
+    elif operation == RETRACT:
+        retract(store, rows, scratch, change, rules)
+    elif operation == DELETE or operation == TERMINATE:
+        delete(store, rows, scratch, change)
+    if rows.count[0] == before:
+        return False
+    store.keys[key, LAST] = changes.system[i]
+    return True
+
+
+@kernel
+def apply(
+    store: Store,
+    rows: Rows,
+    scratch: Scratch,
+    changes: Changes,
+    first: int,
+    row_limit: int,
+    partition: int,
+    clock: int,
+    rules: Rules,
+) -> tuple[int, int]:
+    """Apply changes of one partition from `first` on, in record order, giving each its system time.
+
+    Returns:
+        The change to go on from (fewer than all are done where `rows` holds `row_limit` rows or more),
+        and the partition's clock (microseconds) after the last one done.
+    """
+    store, rows, scratch, changes = borrow_store(store), borrow_rows(rows), borrow_scratch(scratch), borrow_changes(changes)
+    i = first
+    while i < changes.key.size and rows.count[0] < row_limit:
+        clock = max(clock, changes.timestamp[i])
+        if changes.skip[i]:
+            changes.outcome[i] = SKIPPED
+        else:
+            changes.system[i] = max(clock, store.keys[changes.key[i], LAST] + 1)
+            changed = apply_one(store, rows, scratch, changes, i, partition, rules)
+            changes.outcome[i] = CHANGED if changed else NO_OP
+        i += 1
+    return i, clock
+
+
+@kernel
+def replay(store: Store, rows: Rows, scratch: Scratch, changes: Changes, partition: int, rules: Rules) -> None:
+    """Apply logged changes again, each at the system time it had; those its key already has are passed over."""
+    for i in range(changes.key.size):
+        if changes.system[i] > store.keys[changes.key[i], LAST]:
+            apply_one(store, rows, scratch, changes, i, partition, rules)
+            rows.count[0] = 0

@@ -1,0 +1,369 @@
+"""Operations on children: each child's own segments, all of a key's in one list by (start, child).
+
+A change first collects the segments that it may touch, matches them with the children that its record
+lists, and only then edits the list; the collected copies keep their place by (start, aux, value).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.temporal.change import (
+    META_PARTITION,
+    PATCH,
+    Change,
+    Changes,
+    Rows,
+    claim_segment,
+    emit_closed,
+    emit_open,
+)
+from pipeline.temporal.jit import borrow, kernel
+from pipeline.temporal.pages import find_page, insert, lower_bound, remove, set_end, slot_of
+from pipeline.temporal.store import (
+    AUX,
+    BASE,
+    CHILD_PAGES,
+    CHILDREN,
+    COUNT,
+    END,
+    FIRST,
+    LATEST,
+    START,
+    VALUE,
+    Ints,
+    Lists,
+    Store,
+    reserve,
+)
+from pipeline.temporal.values import child_equals, child_is, keep_child, place_of, read_u16
+
+# Fields of a collected segment: rows of `Scratch.found`.
+F_START, F_END, F_AUX, F_VALUE, F_MATCH, F_NEXT = range(6)
+# Fields of a listed child: rows of `Scratch.listed`.
+L_COVERED, L_DIFFERS, L_HEAD, L_TAIL = range(4)
+
+
+class Scratch(NamedTuple):
+    """Room for one change: collected segments, listed children, and a hash table of the listed."""
+
+    found: Ints
+    listed: Ints
+    table: npt.NDArray[np.int32]
+
+
+def new_scratch(room: int = 1 << 26) -> Scratch:
+    """Room for `room` segments and children a change; touched only as far as it is used."""
+    found, listed = reserve((6, room), np.int64), reserve((4, room), np.int64)
+    return Scratch(found, listed, reserve((4 * room,), np.int32))  # type: ignore[arg-type]
+
+
+@kernel
+def aux_of(hash_: int, table: int) -> int:
+    """How a child is ordered among the segments of one start: by its key's hash."""
+    return hash_ ^ np.int64(table)
+
+
+@kernel
+def table_of(store: Store, value: int) -> int:
+    """The table of a child in the arena."""
+    return read_u16(store.arena, place_of(value))
+
+
+@kernel
+def collect(store: Store, scratch: Scratch, key: int, start: int, end: int, given: int) -> int:
+    """Copy the segments that end after `start` and start before `end`, of the tables given; how many."""
+    lists, keys, found, n = store.children, store.keys, scratch.found, 0
+    base = keys[key, CHILDREN]
+    for row in range(base, base + keys[key, CHILD_PAGES]):
+        if lists.pages[row, FIRST] >= end:
+            break
+        if lists.pages[row, LATEST] <= start:
+            continue
+        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+            if lists.segments[slot, START] >= end:
+                break
+            value = lists.segments[slot, VALUE]
+            if lists.segments[slot, END] > start and (given >> table_of(store, value)) & 1 == 1:
+                found[F_START, n], found[F_END, n] = lists.segments[slot, START], lists.segments[slot, END]
+                found[F_AUX, n], found[F_VALUE, n] = lists.segments[slot, AUX], value
+                found[F_MATCH, n] = -1
+                n += 1
+    return n
+
+
+@kernel
+def locate(store: Store, key: int, start: int, aux: int, value: int) -> tuple[int, int]:
+    """The position of a segment that is known to be there."""
+    lists, keys = store.children, store.keys
+    page = find_page(lists, keys, key, CHILDREN, start, aux)
+    place = lower_bound(lists, keys[key, CHILDREN] + page, start, aux)
+    # Equal (start, aux) may stand in the pages before: hashes collide, and a split can part them.
+    while place == 0 and page > 0:
+        page -= 1
+        place = lower_bound(lists, keys[key, CHILDREN] + page, start, aux)
+    while True:
+        if place >= lists.pages[keys[key, CHILDREN] + page, COUNT]:
+            page, place = page + 1, 0
+        if lists.segments[slot_of(lists, keys, key, CHILDREN, page, place), VALUE] == value:
+            return page, place
+        place += 1
+
+
+@kernel
+def add(store: Store, rows: Rows, change: Change, start: int, end: int, aux: int, value: int) -> None:
+    """A new segment of a child, and its open row."""
+    insert(
+        store.children,
+        store.keys,
+        change.key,
+        CHILDREN,
+        start,
+        aux,
+        end,
+        change.system,
+        change.offset,
+        change.meta,
+        value,
+    )
+    emit_open(rows, table_of(store, value), value, start, end, change)
+
+
+@kernel
+def take_out(store: Store, rows: Rows, change: Change, scratch: Scratch, i: int, start: int, end: int) -> None:
+    """Cut [start, end) out of a collected segment: its closed row, and open rows for what remains."""
+    lists, keys, key, found = store.children, store.keys, change.key, scratch.found
+    from_, to, aux, value = found[F_START, i], found[F_END, i], found[F_AUX, i], found[F_VALUE, i]
+    page, place = locate(store, key, from_, aux, value)
+    slot = slot_of(lists, keys, key, CHILDREN, page, place)
+    table = table_of(store, value)
+    emit_closed(rows, lists, slot, table, change)
+    if from_ < start:
+        set_end(lists, keys, key, CHILDREN, page, place, start)
+        claim_segment(lists, slot, change)
+        emit_open(rows, table, value, from_, start, change)
+    else:
+        remove(lists, keys, key, CHILDREN, page, place)
+    if to > end:
+        add(store, rows, change, end, to, aux, value)
+
+
+@kernel
+def find_listed(store: Store, scratch: Scratch, changes: Changes, record: int, value: int, aux: int, mask: int) -> int:
+    """Which child of the record (from 0) a segment is of; -1 if it lists no such child."""
+    first = changes.child_first[record]
+    at = aux & mask
+    while scratch.table[at] > 0:
+        j = scratch.table[at] - 1
+        c = first + j
+        if aux_of(changes.child_key_hash[c], changes.child_table[c]) == aux and child_is(
+            store,
+            value,
+            changes.child_table[c],
+            changes.child_keys,
+            changes.child_key_start[c],
+            changes.child_key_start[c + 1] - changes.child_key_start[c],
+        ):
+            return int(j)
+        at = (at + 1) & mask
+    return -1
+
+
+@kernel
+def index_listed(scratch: Scratch, changes: Changes, record: int) -> int:
+    """Put the record's children into the scratch hash table; its mask."""
+    first = changes.child_first[record]
+    n = changes.child_first[record + 1] - first
+    size = 4
+    while size < 2 * n:
+        size <<= 1
+    for i in range(size):
+        scratch.table[i] = 0
+    for j in range(n):
+        at = aux_of(changes.child_key_hash[first + j], changes.child_table[first + j]) & (size - 1)
+        while scratch.table[at] > 0:
+            at = (at + 1) & (size - 1)
+        scratch.table[at] = j + 1
+    return size - 1
+
+
+@kernel
+def match(store: Store, scratch: Scratch, changes: Changes, record: int, count: int, start: int, end: int) -> None:
+    """Match collected segments with listed children; chain each child's segments in order of time."""
+    first = changes.child_first[record]
+    found, listed = scratch.found, scratch.listed
+    for j in range(changes.child_first[record + 1] - first):
+        listed[L_COVERED, j], listed[L_DIFFERS, j] = 0, 0
+        listed[L_HEAD, j], listed[L_TAIL, j] = -1, -1
+    if count == 0:
+        return
+    mask = index_listed(scratch, changes, record)
+    for i in range(count):
+        j = find_listed(store, scratch, changes, record, found[F_VALUE, i], found[F_AUX, i], mask)
+        found[F_MATCH, i], found[F_NEXT, i] = j, -1
+        if j < 0:
+            continue
+        if listed[L_HEAD, j] < 0:
+            listed[L_HEAD, j] = i
+        else:
+            found[F_NEXT, listed[L_TAIL, j]] = i
+        listed[L_TAIL, j] = i
+        listed[L_COVERED, j] += min(found[F_END, i], end) - max(found[F_START, i], start)
+        if not holds(store, changes, first + j, found[F_VALUE, i]):
+            listed[L_DIFFERS, j] = 1
+
+
+@kernel
+def holds(store: Store, changes: Changes, child: int, value: int) -> bool:
+    """Whether a segment has the values of a listed child."""
+    start = changes.child_value_start[child]
+    return child_equals(store, value, changes.child_values, start, changes.child_value_start[child + 1] - start)
+
+
+@kernel
+def keep_listed(store: Store, changes: Changes, child: int) -> int:
+    """Copy a listed child into the arena."""
+    key, value = changes.child_key_start, changes.child_value_start
+    return keep_child(
+        store,
+        changes.child_table[child],
+        changes.child_keys,
+        key[child],
+        key[child + 1] - key[child],
+        changes.child_values,
+        value[child],
+        value[child + 1] - value[child],
+    )
+
+
+@kernel
+def put_listed(store: Store, rows: Rows, scratch: Scratch, changes: Changes, change: Change, first: int, j: int) -> None:
+    """Make a listed child hold on the change's whole range."""
+    i = scratch.listed[L_HEAD, j]
+    while i >= 0:
+        take_out(store, rows, change, scratch, i, change.start, change.end)
+        i = scratch.found[F_NEXT, i]
+    aux = aux_of(changes.child_key_hash[first + j], changes.child_table[first + j])
+    add(store, rows, change, change.start, change.end, aux, keep_listed(store, changes, first + j))
+
+
+@kernel
+def patch_listed(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, change: Change, first: int, j: int
+) -> None:
+    """Replace a listed child's segments that differ, each on its overlap, and fill its gaps."""
+    found = scratch.found
+    aux = aux_of(changes.child_key_hash[first + j], changes.child_table[first + j])
+    value = keep_listed(store, changes, first + j)
+    reached = change.start
+    i = scratch.listed[L_HEAD, j]
+    while i >= 0:
+        if found[F_START, i] > reached:
+            add(store, rows, change, reached, found[F_START, i], aux, value)
+        reached = min(found[F_END, i], change.end)
+        if not holds(store, changes, first + j, found[F_VALUE, i]):
+            from_ = max(found[F_START, i], change.start)
+            take_out(store, rows, change, scratch, i, from_, reached)
+            add(store, rows, change, from_, reached, aux, value)
+        i = found[F_NEXT, i]
+    if reached < change.end:
+        add(store, rows, change, reached, change.end, aux, value)
+
+
+@kernel
+def assert_listed(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, record: int, change: Change, given: int
+) -> bool:
+    """Make the record's children, and no others of the tables given, hold on the change's range."""
+    first = changes.child_first[record]
+    listing = changes.child_first[record + 1] - first
+    count = 0
+    if store.keys[change.key, CHILD_PAGES] > 0:
+        count = collect(store, scratch, change.key, change.start, change.end, given)
+    if count == 0 and listing == 0:
+        return False
+    match(store, scratch, changes, record, count, change.start, change.end)
+    before = rows.count[0]
+    for i in range(count):
+        if scratch.found[F_MATCH, i] < 0:
+            take_out(store, rows, change, scratch, i, change.start, change.end)
+    patching = change.meta & ((1 << META_PARTITION) - 1) == PATCH
+    for j in range(listing):
+        covered = scratch.listed[L_COVERED, j] == change.end - change.start
+        if covered and scratch.listed[L_DIFFERS, j] == 0:
+            continue
+        if patching:
+            patch_listed(store, rows, scratch, changes, change, first, j)
+        else:
+            put_listed(store, rows, scratch, changes, change, first, j)
+    return bool(rows.count[0] > before)
+
+
+@kernel
+def remove_all(store: Store, rows: Rows, scratch: Scratch, change: Change) -> bool:
+    """Make no child hold on the change's range."""
+    if store.keys[change.key, CHILD_PAGES] == 0:
+        return False
+    count = collect(store, scratch, change.key, change.start, change.end, -1)
+    for i in range(count):
+        take_out(store, rows, change, scratch, i, change.start, change.end)
+    return count > 0
+
+
+@kernel
+def next_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int:
+    """The nearest boundary of any child's timeline after `instant`."""
+    lists, keys, nearest = store.children, store.keys, end_of_time
+    base = keys[key, CHILDREN]
+    for row in range(base, base + keys[key, CHILD_PAGES]):
+        if lists.pages[row, FIRST] >= nearest:
+            break
+        if lists.pages[row, LATEST] <= instant:
+            continue
+        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+            start, end = lists.segments[slot, START], lists.segments[slot, END]
+            if start > instant:
+                nearest = min(nearest, start)
+                break
+            if end > instant:
+                nearest = min(nearest, end)
+    return nearest
+
+
+@kernel
+def bounds(store: Store, key: int, instant: int) -> bool:
+    """Whether any child's segment starts or ends at `instant`."""
+    lists, keys = store.children, store.keys
+    base = keys[key, CHILDREN]
+    for row in range(base, base + keys[key, CHILD_PAGES]):
+        if lists.pages[row, FIRST] > instant:
+            break
+        if lists.pages[row, LATEST] < instant:
+            continue
+        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+            if lists.segments[slot, START] == instant or lists.segments[slot, END] == instant:
+                return True
+    return False
+
+
+@kernel
+def retract(store: Store, rows: Rows, scratch: Scratch, change: Change) -> None:
+    """Let the children that hold just before the change's start hold on its range, and no others."""
+    if store.keys[change.key, CHILD_PAGES] == 0:
+        return
+    found, at = scratch.found, change.start
+    count = collect(store, scratch, change.key, at - 1, at + 1, -1)
+    for i in range(count):
+        if found[F_START, i] == at:
+            take_out(store, rows, change, scratch, i, at, change.end)
+    for i in range(count):
+        if found[F_END, i] == at:
+            take_out(store, rows, change, scratch, i, found[F_START, i], at)
+            add(store, rows, change, found[F_START, i], change.end, found[F_AUX, i], found[F_VALUE, i])
+
+
+@kernel
+def borrow_scratch(scratch: Scratch) -> Scratch:
+    """The same scratch room, without owning it."""
+    return Scratch(borrow(scratch.found), borrow(scratch.listed), borrow(scratch.table))

@@ -1,0 +1,116 @@
+"""Where open segments live: a few flat arrays, reserved once and committed by the OS as they fill.
+
+A key has two lists of segments: its parent's (disjoint) and its children's (of any child, they may
+overlap each other). A list is a directory of pages; a page holds up to 64 segments in order of
+(start, aux), so that a change costs the same in a history of ten segments or ten thousand.
+"""
+
+import mmap
+import os
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.temporal.jit import borrow, kernel
+
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+# Fields of a segment: columns of `segments`; one segment is one cache line.
+START, AUX, END, SYSTEM, OFFSET, META, VALUE = range(7)
+SEGMENT_FIELDS = 8
+# Fields of a page in a directory: columns of `pages`.
+FIRST, FIRST_AUX, BASE, COUNT, CLASS, LATEST = range(6)
+PAGE_FIELDS = 6
+# Fields of a key: columns of `keys`. A list takes three: directory, its pages in use, its size class.
+LAST, PARENTS, PARENT_PAGES, PARENT_CLASS, CHILDREN, CHILD_PAGES, CHILD_CLASS, FLAGS = range(8)
+KEY_FIELDS = 8
+
+SMALLEST_PAGE = 4
+LARGEST_CLASS = 4
+"""Pages hold 4, 8, 16, 32 or 64 segments; a full page of 64 splits."""
+
+# Counters: the first free slot of each pool, then free lists by size class.
+NEXT_SEGMENT, NEXT_PAGE = 0, 1
+FREE_SEGMENTS = 2
+FREE_PAGES = FREE_SEGMENTS + LARGEST_CLASS + 1
+COUNTERS = FREE_PAGES + 40
+
+LENGTH_BITS = 28
+"""A value's reference is its place in the arena in units of 8 bytes, shifted left, plus its length."""
+
+
+class Lists(NamedTuple):
+    """The lists of all keys at one level (parents, or children)."""
+
+    segments: Ints
+    pages: Ints
+    counters: Ints
+
+
+class Store(NamedTuple):
+    """All open segments of a dataset.
+
+    Attributes:
+        keys: int64[keys, KEY_FIELDS].
+        parents, children: the segments of the two levels.
+        arena: bytes of values; a child's are its table (2 bytes), the length of its key (4), its key, its values.
+        used: int64[1], bytes of the arena in use.
+    """
+
+    keys: Ints
+    parents: Lists
+    children: Lists
+    arena: Bytes
+    used: Ints
+
+
+def reserve(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """An array of zeros whose memory is committed by the OS page by page, when first written."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    room = mmap.mmap(-1, size, flags=flags)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        room.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(room, dtype=dtype).reshape(shape)
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def new_store(memory: int | None = None) -> Store:
+    """An empty store with room for `memory` bytes of each kind (default: the machine's memory)."""
+    room = memory or physical_memory()
+    slots = room // (8 * SEGMENT_FIELDS)
+
+    def lists() -> Lists:
+        segments = reserve((slots, SEGMENT_FIELDS), np.int64)
+        pages = reserve((slots // 2, PAGE_FIELDS), np.int64)
+        counters = np.full(COUNTERS, -1, np.int64)
+        counters[[NEXT_SEGMENT, NEXT_PAGE]] = 0
+        return Lists(segments, pages, counters)  # type: ignore[arg-type]
+
+    keys = reserve((room // (8 * KEY_FIELDS), KEY_FIELDS), np.int64)
+    arena = reserve((room,), np.uint8)
+    return Store(keys, lists(), lists(), arena, np.zeros(1, np.int64))  # type: ignore[arg-type]
+
+
+@kernel
+def borrow_lists(lists: Lists) -> Lists:
+    """The same lists, without owning them."""
+    return Lists(borrow(lists.segments), borrow(lists.pages), borrow(lists.counters))
+
+
+@kernel
+def borrow_store(store: Store) -> Store:
+    """The same store, without owning it."""
+    return Store(
+        borrow(store.keys),
+        borrow_lists(store.parents),
+        borrow_lists(store.children),
+        borrow(store.arena),
+        borrow(store.used),
+    )

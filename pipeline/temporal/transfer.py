@@ -1,0 +1,186 @@
+"""Keys out of the store as bytes and back in: what a state backend keeps of a key.
+
+A key is its last system time and flags (i64 each), the number of its parent and child segments (u32 each),
+then per segment its fields but VALUE (i64 each), the length of its value (u32), and the value.
+"""
+
+import numpy as np
+
+from pipeline.temporal.jit import kernel
+from pipeline.temporal.pages import free_directory, free_page, insert
+from pipeline.temporal.store import (
+    AUX,
+    BASE,
+    CHILDREN,
+    CLASS,
+    COUNT,
+    END,
+    FLAGS,
+    LAST,
+    LENGTH_BITS,
+    META,
+    OFFSET,
+    PARENTS,
+    START,
+    SYSTEM,
+    VALUE,
+    Bytes,
+    Ints,
+    Lists,
+    Store,
+)
+from pipeline.temporal.values import claim, copy_bytes, length_of, place_of, read_u32
+
+HEADER = 24
+FIXED = 8 * VALUE + 4
+
+
+@kernel
+def write_i64(out: Bytes, at: int, value: int) -> None:
+    """A signed 64-bit integer, little-endian."""
+    for i in range(8):
+        out[at + i] = (value >> (8 * i)) & 255
+
+
+@kernel
+def read_i64(data: Bytes, at: int) -> int:
+    """A signed 64-bit integer, little-endian."""
+    value = np.int64(data[at + 7])
+    if value >= 128:
+        value -= 256
+    for i in range(6, -1, -1):
+        value = (value << 8) | np.int64(data[at + i])
+    return value
+
+
+@kernel
+def write_u32(out: Bytes, at: int, value: int) -> None:
+    """An unsigned 32-bit integer, little-endian."""
+    for i in range(4):
+        out[at + i] = (value >> (8 * i)) & 255
+
+
+@kernel
+def size_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
+    """Bytes that a list of segments takes outside."""
+    size = 0
+    for row in range(keys[key, level], keys[key, level] + keys[key, level + 1]):
+        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+            size += FIXED + length_of(lists.segments[slot, VALUE])
+    return size
+
+
+@kernel
+def sizes(store: Store, numbers: Ints, starts: Ints) -> None:
+    """Where each key's bytes start when they are written one after the other; int64[keys + 1]."""
+    starts[0] = 0
+    for i in range(numbers.size):
+        parents = size_of_list(store.parents, store.keys, numbers[i], PARENTS)
+        children = size_of_list(store.children, store.keys, numbers[i], CHILDREN)
+        starts[i + 1] = starts[i] + HEADER + parents + children
+
+
+@kernel
+def write_list(store: Store, lists: Lists, key: int, level: int, out: Bytes, at: int, count_at: int) -> int:
+    """Write a list of segments, and their number at `count_at`; where the next bytes go."""
+    keys, count = store.keys, 0
+    for row in range(keys[key, level], keys[key, level] + keys[key, level + 1]):
+        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+            for f in range(VALUE):
+                write_i64(out, at + 8 * f, lists.segments[slot, f])
+            value = lists.segments[slot, VALUE]
+            length = length_of(value)
+            write_u32(out, at + 8 * VALUE, length)
+            copy_bytes(store.arena, place_of(value), out, at + FIXED, length)
+            at += FIXED + length
+            count += 1
+    write_u32(out, count_at, count)
+    return at
+
+
+@kernel
+def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
+    """Write keys to `out`, each at its start (see `sizes`)."""
+    for i in range(numbers.size):
+        key, at = numbers[i], starts[i]
+        write_i64(out, at, store.keys[key, LAST])
+        write_i64(out, at + 8, store.keys[key, FLAGS])
+        after = write_list(store, store.parents, key, PARENTS, out, at + HEADER, at + 16)
+        write_list(store, store.children, key, CHILDREN, out, after, at + 20)
+
+
+@kernel
+def read_list(store: Store, lists: Lists, key: int, level: int, data: Bytes, at: int, count: int) -> int:
+    """Add `count` written segments to a list; where they end."""
+    for _ in range(count):
+        length = read_u32(data, at + 8 * VALUE)
+        value = claim(store, length)
+        copy_bytes(data, at + FIXED, store.arena, place_of(value), length)
+        insert(
+            lists,
+            store.keys,
+            key,
+            level,
+            read_i64(data, at + 8 * START),
+            read_i64(data, at + 8 * AUX),
+            read_i64(data, at + 8 * END),
+            read_i64(data, at + 8 * SYSTEM),
+            read_i64(data, at + 8 * OFFSET),
+            read_i64(data, at + 8 * META),
+            value,
+        )
+        at += FIXED + length
+    return at
+
+
+@kernel
+def install(store: Store, numbers: Ints, starts: Ints, data: Bytes) -> None:
+    """Bring keys that the store has nothing of back from their bytes; ones without bytes stay empty."""
+    for i in range(numbers.size):
+        at = starts[i]
+        if starts[i + 1] == at:
+            continue
+        key = numbers[i]
+        store.keys[key, LAST] = read_i64(data, at)
+        store.keys[key, FLAGS] = read_i64(data, at + 8)
+        parents, children = read_u32(data, at + 16), read_u32(data, at + 20)
+        after = read_list(store, store.parents, key, PARENTS, data, at + HEADER, parents)
+        read_list(store, store.children, key, CHILDREN, data, after, children)
+
+
+@kernel
+def clear_list(lists: Lists, keys: Ints, key: int, level: int) -> None:
+    """Give a list's pages back."""
+    base, used = keys[key, level], keys[key, level + 1]
+    for row in range(base, base + used):
+        free_page(lists, lists.pages[row, BASE], lists.pages[row, CLASS])
+    if used > 0:
+        free_directory(lists, base, keys[key, level + 2])
+    keys[key, level + 1] = 0
+
+
+@kernel
+def live_slots(lists: Lists, keys: Ints, count: int, level: int, out: Ints) -> int:
+    """List the slots of all segments of the first `count` keys; how many."""
+    n = 0
+    for key in range(count):
+        for row in range(keys[key, level], keys[key, level] + keys[key, level + 1]):
+            for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+                out[n] = slot
+                n += 1
+    return n
+
+
+@kernel
+def move_values(lists: Lists, slots: Ints, source: Bytes, target: Bytes, used: Ints, moved: Ints) -> None:
+    """Copy the values of `slots` to another arena, each value once; `moved` maps old places (in 8 bytes) to new."""
+    for slot in slots:
+        value = lists.segments[slot, VALUE]
+        length, place = length_of(value), place_of(value)
+        to = moved[place >> 3] - 1
+        if to < 0:
+            to = used[0]
+            copy_bytes(source, place, target, to, length)
+            used[0] = (to + length + 7) & ~7
+            moved[place >> 3] = to + 1
+        lists.segments[slot, VALUE] = (to >> 3 << LENGTH_BITS) | length

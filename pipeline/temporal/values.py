@@ -1,0 +1,193 @@
+"""Values as bytes: kept in the arena, compared, and merged by a patch.
+
+A payload is ``u16 n``, n bytes of bitmap (trailing zeros trimmed), then the present columns in order: 8 or
+16 bytes, or a u32 length and bytes. A patch has a second bitmap of the columns given in front. All little-endian.
+"""
+
+import numpy as np
+
+from pipeline.temporal.jit import kernel
+from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, Store
+
+CHILD_HEADER = 6
+"""Bytes before a child's key: its table (2), the length of its key (4)."""
+
+
+@kernel
+def place_of(value: int) -> int:
+    """Where a value starts in the arena."""
+    return (value >> LENGTH_BITS) << 3
+
+
+@kernel
+def length_of(value: int) -> int:
+    """The length of a value in bytes."""
+    return value & ((1 << LENGTH_BITS) - 1)
+
+
+@kernel
+def claim(store: Store, length: int) -> int:
+    """Take room at the end of the arena; the reference to it."""
+    place = store.used[0]
+    store.used[0] = (place + length + 7) & ~7
+    return ((place >> 3) << LENGTH_BITS) | length
+
+
+@kernel
+def copy_bytes(source: Bytes, at: int, target: Bytes, to: int, length: int) -> None:
+    """Copy bytes between arrays that don't overlap."""
+    for i in range(length):
+        target[to + i] = source[at + i]
+
+
+@kernel
+def same_bytes(left: Bytes, at: int, right: Bytes, to: int, length: int) -> bool:
+    """Whether two stretches are equal."""
+    for i in range(length):
+        if left[at + i] != right[to + i]:
+            return False
+    return True
+
+
+@kernel
+def equals(store: Store, value: int, payload: Bytes, start: int, length: int) -> bool:
+    """Whether a value in the arena is these bytes."""
+    return length_of(value) == length and same_bytes(store.arena, place_of(value), payload, start, length)
+
+
+@kernel
+def equal_values(store: Store, left: int, right: int) -> bool:
+    """Whether two values in the arena are equal."""
+    return left == right or equals(store, left, store.arena, place_of(right), length_of(right))
+
+
+@kernel
+def keep(store: Store, payload: Bytes, start: int, length: int) -> int:
+    """Copy a parent's values into the arena."""
+    value = claim(store, length)
+    copy_bytes(payload, start, store.arena, place_of(value), length)
+    return value
+
+
+@kernel
+def keep_child(
+    store: Store, table: int, key: Bytes, key_at: int, key_length: int, payload: Bytes, at: int, length: int
+) -> int:
+    """Copy a child's table, key and values into the arena."""
+    value = claim(store, CHILD_HEADER + key_length + length)
+    to = place_of(value)
+    store.arena[to], store.arena[to + 1] = table & 255, table >> 8
+    for i in range(4):
+        store.arena[to + 2 + i] = (key_length >> (8 * i)) & 255
+    copy_bytes(key, key_at, store.arena, to + CHILD_HEADER, key_length)
+    copy_bytes(payload, at, store.arena, to + CHILD_HEADER + key_length, length)
+    return value
+
+
+@kernel
+def read_u16(data: Bytes, at: int) -> int:
+    """An unsigned 16-bit integer."""
+    return np.int64(data[at]) | (np.int64(data[at + 1]) << 8)
+
+
+@kernel
+def read_u32(data: Bytes, at: int) -> int:
+    """An unsigned 32-bit integer."""
+    return np.int64(data[at]) | (np.int64(data[at + 1]) << 8) | (np.int64(data[at + 2]) << 16) | (np.int64(data[at + 3]) << 24)
+
+
+@kernel
+def child_is(store: Store, value: int, table: int, key: Bytes, at: int, length: int) -> bool:
+    """Whether a child in the arena has this table and key."""
+    start = place_of(value)
+    if read_u16(store.arena, start) != table or read_u32(store.arena, start + 2) != length:
+        return False
+    return same_bytes(store.arena, start + CHILD_HEADER, key, at, length)
+
+
+@kernel
+def same_child(store: Store, left: int, right: int) -> bool:
+    """Whether two values in the arena are of one child."""
+    at = place_of(right)
+    length = read_u32(store.arena, at + 2)
+    return child_is(store, left, read_u16(store.arena, at), store.arena, at + CHILD_HEADER, length)
+
+
+@kernel
+def child_equals(store: Store, value: int, payload: Bytes, at: int, length: int) -> bool:
+    """Whether a child in the arena has these values (its key is not looked at)."""
+    start = place_of(value)
+    skip = CHILD_HEADER + read_u32(store.arena, start + 2)
+    return length_of(value) - skip == length and same_bytes(store.arena, start + skip, payload, at, length)
+
+
+@kernel
+def bit(data: Bytes, bitmap: int, size: int, column: int) -> bool:
+    """Whether a column's bit is set in a bitmap of `size` bytes."""
+    return column >> 3 < size and (data[bitmap + (column >> 3)] >> (column & 7)) & 1 == 1
+
+
+@kernel
+def width_at(data: Bytes, at: int, width: int) -> int:
+    """Bytes taken by the value at `at`: `width`, or its length prefix and itself where that is 0."""
+    return width if width > 0 else 4 + read_u32(data, at)
+
+
+@kernel
+def merge(store: Store, old: int, patch: Bytes, at: int, widths: Ints) -> int:
+    """The values `old` (-1: none) with a patch applied, as a new value at the arena's end."""
+    arena = store.arena
+    given_size = read_u16(patch, at)
+    given = at + 2
+    new_size = read_u16(patch, given + given_size)
+    new = given + given_size + 2
+    old_size, before = 0, 0
+    if old >= 0:
+        old_size, before = read_u16(arena, place_of(old)), place_of(old) + 2
+    start = store.used[0]
+    to = start + 2
+    size = 0
+    for i in range(max(old_size, given_size)):
+        bits = np.int64(arena[before + i]) if i < old_size else 0
+        if i < given_size:
+            bits &= ~np.int64(patch[given + i]) & 255
+        if i < new_size:
+            bits |= np.int64(patch[new + i])
+        arena[to + i] = bits
+        if bits != 0:
+            size = i + 1
+    arena[start], arena[start + 1] = size & 255, size >> 8
+    from_old, from_new, end = before + old_size, new + new_size, to + size
+    for column in range(8 * max(old_size, given_size)):
+        width = 0
+        if bit(arena, before, old_size, column):
+            width = width_at(arena, from_old, widths[column])
+            if not bit(patch, given, given_size, column):
+                copy_within(arena, from_old, end, width)
+                end += width
+            from_old += width
+        if bit(patch, new, new_size, column):
+            width = width_at(patch, from_new, widths[column])
+            copy_bytes(patch, from_new, arena, end, width)
+            end += width
+            from_new += width
+    return claim(store, end - start)
+
+
+@kernel
+def copy_within(data: Bytes, at: int, to: int, length: int) -> None:
+    """Copy bytes forward to a later place of the same array."""
+    for i in range(length):
+        data[to + i] = data[at + i]
+
+
+@kernel
+def gives_nothing(patch: Bytes, at: int) -> bool:
+    """Whether a patch names no column."""
+    return read_u16(patch, at) == 0
+
+
+@kernel
+def release_last(store: Store, value: int) -> None:
+    """Take back the value claimed last."""
+    store.used[0] = place_of(value)

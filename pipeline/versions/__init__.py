@@ -1,0 +1,1 @@
+"""Between the kernel's version rows and Arrow tables: gather (rows out) and scatter (rows read back)."""

@@ -1,0 +1,196 @@
+"""Canonical bytes of many rows to Arrow arrays, column by column.
+
+A layout says how a tuple of columns lies in bytes; `decode` walks each row once and leaves every
+column's numbers, or the place and length of its bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.schema import INSTANT, Column, Kind
+from pipeline.temporal.jit import kernel
+from pipeline.temporal.store import Bytes, Ints
+from pipeline.temporal.values import bit, read_u16, read_u32
+
+WIDE = (Kind.DECIMAL, Kind.UUID)
+VARYING = (Kind.STRING, Kind.BINARY, Kind.JSON)
+LARGEST_CHUNK = 2**31 - 1
+
+
+def width(kind: Kind) -> int:
+    """Bytes of a value of this kind in canonical bytes; 0 where they vary."""
+    if kind in WIDE:
+        return 16
+    return 0 if kind in VARYING else 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How some columns lie in canonical bytes: their widths."""
+
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def widths(self) -> Ints:
+        """int64[columns]: bytes of a value, 0 where they vary."""
+        return np.array([width(c.type.kind) for c in self.columns], np.int64)
+
+
+@dataclass
+class Decoded:
+    """n rows of c columns, still as numbers.
+
+    Attributes:
+        low, high: int64[c, n]: the value, or its two halves (16 bytes), or its place and length in the bytes.
+        present: uint8[c, n].
+    """
+
+    low: Ints
+    high: Ints
+    present: Bytes
+
+    @staticmethod
+    def room(columns: int, rows: int) -> "Decoded":
+        """Room for a decoding; everything absent."""
+        shape = (columns, rows)
+        return Decoded(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
+
+
+@kernel
+def read_i64(data: Bytes, at: int) -> int:
+    """A signed 64-bit integer, little-endian."""
+    value = np.uint64(0)
+    for i in range(8):
+        value |= np.uint64(data[at + i]) << np.uint64(8 * i)
+    return np.int64(value)
+
+
+@kernel
+def take_value(data: Bytes, at: int, size: int, low: Ints, high: Ints, c: int, i: int) -> int:
+    """Note the value of column `c` at `at`; the bytes it takes."""
+    if size == 8:
+        low[c, i] = read_i64(data, at)
+        return 8
+    if size == 16:
+        low[c, i], high[c, i] = read_i64(data, at), read_i64(data, at + 8)
+        return 16
+    length = read_u32(data, at)
+    low[c, i], high[c, i] = at + 4, length
+    return 4 + length
+
+
+@kernel
+def decode_keys(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints, present: Bytes) -> None:
+    """Decode n keys that start at `places`."""
+    for i in range(places.size):
+        at = places[i]
+        for c in range(widths.size):
+            present[c, i] = 1
+            at += take_value(data, at, widths[c], low, high, c, i)
+
+
+@kernel
+def decode_values(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints, present: Bytes) -> None:
+    """Decode n payloads that start at `places`."""
+    for i in range(places.size):
+        at = places[i]
+        size = read_u16(data, at)
+        bitmap = at + 2
+        at = bitmap + size
+        for c in range(min(widths.size, 8 * size)):
+            if bit(data, bitmap, size, c):
+                present[c, i] = 1
+                at += take_value(data, at, widths[c], low, high, c, i)
+
+
+@kernel
+def copy_varying(data: Bytes, places: Ints, starts: Ints, out: Bytes) -> None:
+    """Copy n stretches, the i-th to out[starts[i]:starts[i + 1]]."""
+    for i in range(places.size):
+        for j in range(starts[i + 1] - starts[i]):
+            out[starts[i] + j] = data[places[i] + j]
+
+
+def arrow_array(
+    column: Column, data: Bytes, low: Ints, high: Ints, present: Bytes
+) -> pa.Array | pa.ChunkedArray:
+    """One decoded column as Arrow."""
+    n, kind = low.size, column.type.kind
+    nulls = n - int(np.count_nonzero(present))
+    valid = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
+    if kind in VARYING:
+        return _varying(column.type.arrow, data, low, high, valid, nulls)
+    values = _numbers(kind, low, high)
+    if kind is Kind.UUID:
+        storage = pa.Array.from_buffers(pa.binary(16), n, [valid, pa.py_buffer(values)], nulls)
+        return pa.ExtensionArray.from_storage(pa.uuid(), storage)
+    return pa.Array.from_buffers(column.type.arrow, n, [valid, pa.py_buffer(values)], nulls)
+
+
+def _numbers(kind: Kind, low: Ints, high: Ints) -> npt.NDArray[np.generic]:
+    if kind in WIDE:
+        return np.stack((low, high), axis=1)
+    if kind is Kind.BOOLEAN:
+        return np.packbits(low.astype(np.uint8), bitorder="little")
+    if kind in (Kind.INT, Kind.DATE):
+        return low.astype(np.int32)
+    if kind is Kind.FLOAT:
+        return low.view(np.float64).astype(np.float32)
+    return low
+
+
+def _varying(
+    type_: pa.DataType, data: Bytes, places: Ints, lengths: Ints, valid: pa.Buffer | None, nulls: int
+) -> pa.Array | pa.ChunkedArray:
+    starts = np.zeros(places.size + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    if starts[-1] > LARGEST_CHUNK:
+        half = places.size // 2
+        if half == 0:
+            raise OverflowError("one value of over 2 GiB")
+        whole = np.ones(places.size, np.uint8) if valid is None else np.unpackbits(
+            np.frombuffer(valid, np.uint8), bitorder="little", count=places.size
+        )
+        parts = []
+        for part in (slice(0, half), slice(half, None)):
+            bits = whole[part]
+            buffer = pa.py_buffer(np.packbits(bits, bitorder="little"))
+            array = _varying(type_, data, places[part], lengths[part], buffer, bits.size - int(bits.sum()))
+            parts += array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+        return pa.chunked_array(parts)
+    out = np.empty(int(starts[-1]), np.uint8)
+    copy_varying(data, places, starts, out)
+    buffers = [valid, pa.py_buffer(starts.astype(np.int32)), pa.py_buffer(out)]
+    return pa.Array.from_buffers(type_, places.size, buffers, nulls)
+
+
+def key_arrays(columns: Sequence[Column], data: Bytes, places: Ints) -> list[pa.Array | pa.ChunkedArray]:
+    """Key columns of n rows whose canonical key bytes start at `places`."""
+    layout, room = Layout(tuple(columns)), Decoded.room(len(columns), places.size)
+    decode_keys(data, places, layout.widths, room.low, room.high, room.present)
+    return [arrow_array(c, data, room.low[i], room.high[i], room.present[i]) for i, c in enumerate(columns)]
+
+
+def value_arrays(columns: Sequence[Column], data: Bytes, places: Ints) -> list[pa.Array | pa.ChunkedArray | None]:
+    """Value columns of n rows whose payloads start at `places`; None for columns without a type yet."""
+    layout, room = Layout(tuple(columns)), Decoded.room(len(columns), places.size)
+    decode_values(data, places, layout.widths, room.low, room.high, room.present)
+    return [
+        None if c.type.kind is Kind.UNKNOWN else arrow_array(c, data, room.low[i], room.high[i], room.present[i])
+        for i, c in enumerate(columns)
+    ]
+
+
+def instants(values: Ints) -> pa.Array:
+    """Microseconds as Arrow timestamps."""
+    return pa.Array.from_buffers(INSTANT, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def days(values: Ints) -> pa.Array:
+    """Days as Arrow dates."""
+    return pa.Array.from_buffers(pa.date32(), values.size, [None, pa.py_buffer(values.astype(np.int32))])
