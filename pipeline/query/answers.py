@@ -1,0 +1,94 @@
+"""A table's answers to the four questions, as Arrow tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.expressions import (
+    And,
+    BooleanExpression,
+    GreaterThan,
+    LessThanOrEqual,
+)
+from pyiceberg.table import Table
+
+from pipeline.query import diff as differences
+from pipeline.query import statements
+from pipeline.query.instants import us_sql
+from pipeline.query.keys import KeyFilter
+from pipeline.query.scan import plan
+from pipeline.query.session import Session
+from pipeline.query.shape import Shape
+from pipeline.query.statements import Question
+
+Key = Mapping[str, Any]
+
+
+class Answers:
+    """Asks one table of versions; each question is answered from one snapshot.
+
+    Args:
+        table: the Iceberg table, as fresh as the answers shall be.
+        session: the DuckDB to ask.
+    """
+
+    def __init__(self, table: Table, session: Session) -> None:
+        self.shape = Shape.of(table)
+        self._table = table
+        self._session = session
+
+    def history(self, *, key: Key | None = None, provenance: bool = False) -> pa.Table:
+        """All versions, ordered by key, system_from, valid_from."""
+        keys = KeyFilter.of(self.shape, key)
+        question = self._question(keys, keys.iceberg)
+        return self._versions(question, statements.history(question), keys, provenance=provenance)
+
+    def timeline(self, system: int, *, key: Key | None = None, provenance: bool = False) -> pa.Table:
+        """The versions believed at a system time, in microseconds."""
+        keys = KeyFilter.of(self.shape, key)
+        question = self._question(keys, And(keys.iceberg, LessThanOrEqual(term="system_from", value=system)))
+        rows = statements.timeline(question, us_sql(system))
+        return self._versions(question, rows, keys, provenance=provenance)
+
+    def asof(self, valid: int, system: int, *, key: Key | None = None, provenance: bool = False) -> pa.Table:
+        """The versions believed at a system time about a valid time: microseconds, or days of dates."""
+        keys = KeyFilter.of(self.shape, key)
+        then = And(
+            LessThanOrEqual(term="valid_from", value=valid),
+            GreaterThan(term="valid_to", value=valid),
+            LessThanOrEqual(term="system_from", value=system),
+        )
+        question = self._question(keys, And(keys.iceberg, then))
+        rows = statements.asof(question, question.valid_literal(valid), us_sql(system))
+        return self._versions(question, rows, keys, provenance=provenance)
+
+    def diff(self, before: int, after: int, *, key: Key | None = None) -> pa.Table:
+        """Pieces of valid time in which the beliefs at two system times differ."""
+        keys = KeyFilter.of(self.shape, key)
+        latest = LessThanOrEqual(term="system_from", value=max(before, after))
+        question = self._question(keys, And(keys.iceberg, latest))
+        rows = self._session.rows(differences.diff(question, before, after), keys.parameters)
+        return _as(rows, self._diff_schema())
+
+    def _question(self, keys: KeyFilter, row_filter: BooleanExpression) -> Question:
+        planned = plan(self._table, self.shape, row_filter)
+        return Question(self.shape, planned.relation(self._session), keys.sql)
+
+    def _versions(self, question: Question, rows: str, keys: KeyFilter, *, provenance: bool) -> pa.Table:
+        answer = self._session.rows(question.answer(rows, provenance=provenance), keys.parameters)
+        return _as(answer, self.shape.arrow(provenance=provenance))
+
+    def _diff_schema(self) -> pa.Schema:
+        valid = self.shape.times[0].arrow
+        values = pa.struct([pa.field(f.name, f.arrow) for f in self.shape.columns])
+        fields = [pa.field(f.name, f.arrow) for f in self.shape.key]
+        fields += [
+            pa.field("valid_from", valid),
+            pa.field("valid_to", valid),
+            pa.field("change", pa.string()),
+        ]
+        return pa.schema([*fields, pa.field("old", values), pa.field("new", values)])
+
+
+def _as(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    return rows if rows.schema.equals(schema) else rows.cast(schema)

@@ -1,0 +1,46 @@
+"""Files that are not on this machine, for DuckDB: read through the table's own FileIO.
+
+So credentials, endpoints and every scheme that pyiceberg knows work without an extension of DuckDB.
+"""
+
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from pyiceberg.io import FileIO
+
+PROTOCOL = "bitlake"
+PREFIX = PROTOCOL + "://"
+
+
+def remote_files(io: FileIO) -> AbstractFileSystem:
+    """A read-only file system of the locations that `io` opens, each after `PREFIX`."""
+    return _RemoteFiles(io)
+
+
+class _RemoteFiles(AbstractFileSystem):
+    protocol = PROTOCOL
+    cachable = False
+
+    def __init__(self, io: FileIO) -> None:
+        super().__init__()
+        self._files = io
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        return path.removeprefix(PREFIX) if isinstance(path, str) else path
+
+    def _open(self, path: str, _mode: str = "rb", **_options: Any) -> Any:
+        return self._files.new_input(path).open(seekable=True)
+
+    def open(self, path: str, _mode: str = "rb", **_options: Any) -> Any:
+        return self._open(self._strip_protocol(path))
+
+    def info(self, path: str, **_options: Any) -> dict[str, Any]:
+        location = self._strip_protocol(path)
+        return {"name": location, "size": len(self._files.new_input(location)), "type": "file"}
+
+    def glob(self, path: str, **_options: Any) -> list[str]:
+        return [path]
+
+    def modified(self, path: str) -> Any:
+        raise NotImplementedError(path)

@@ -1,0 +1,95 @@
+"""DuckDB, as bitlake uses it: in memory, in UTC, within bounds, reading where the tables are."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.io import FileIO
+
+from pipeline.errors import BadInput, BitlakeError, Unavailable
+from pipeline.query.remote import PROTOCOL, remote_files
+
+_SHARE_OF_MEMORY = 4
+_LEAST_MEMORY = 1 << 30
+
+
+class Session:
+    """A DuckDB database in memory; several threads may share it, one query runs at a time."""
+
+    def __init__(self) -> None:
+        self._connection = duckdb.connect(config=_settings())
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._lock = threading.RLock()
+
+    def reach(self, io: FileIO) -> None:
+        """Let DuckDB read the files that `io` reads, where they are not local."""
+        with self._lock:
+            if self._connection.filesystem_is_registered(PROTOCOL):
+                self._connection.unregister_filesystem(PROTOCOL)
+            self._connection.register_filesystem(remote_files(io))
+
+    def register(self, name: str, rows: pa.Table) -> None:
+        """Make rows known to queries."""
+        with self._lock:
+            self._connection.register(name, rows)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement that has no answer."""
+        with self._lock:
+            self._connection.execute(statement)
+
+    def ask(self, query: str) -> pa.Table:
+        """Run a user's query.
+
+        Raises:
+            BadInput: DuckDB refuses the query.
+            Unavailable: a data file can't be read.
+        """
+        try:
+            return self.rows(query)
+        except duckdb.Error as error:
+            raise BadInput(
+                f"DuckDB refuses the query: {error}",
+                next_step="`bitlake sql 'SHOW ALL TABLES'` lists what can be asked",
+            ) from error
+
+    def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """Run a statement of ours; an error of DuckDB that is nobody's else comes as it is.
+
+        Raises:
+            Unavailable: a data file can't be read.
+        """
+        try:
+            with self._lock:
+                relation = self._connection.sql(statement, params=dict(parameters or {}))
+                return relation.to_arrow_table() if relation is not None else pa.table({})
+        except (duckdb.IOException, duckdb.HTTPException, OSError) as error:
+            raise Unavailable(
+                f"a data file can't be read: {_first_line(error)}",
+                next_step="check that the warehouse can be reached; if files expired meanwhile, ask again",
+            ) from error
+        except duckdb.OutOfMemoryException as error:
+            raise BitlakeError(
+                f"the query needs more memory than it may use: {_first_line(error)}",
+                next_step="ask for fewer keys (--key), or make room for temporary files (TMPDIR)",
+            ) from error
+
+
+def _settings() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _SHARE_OF_MEMORY
+    return {
+        "memory_limit": f"{max(memory, _LEAST_MEMORY)}B",
+        "temp_directory": os.path.join(tempfile.gettempdir(), f"bitlake-{os.getpid()}"),  # noqa: PTH118
+        "preserve_insertion_order": "false",
+        "arrow_lossless_conversion": "true",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
