@@ -7,6 +7,8 @@
 import os
 import signal
 
+VARIABLE = "BITLAKE_FAULT"
+
 POINTS = (
     "before-data-file",
     "after-data-file",
@@ -31,7 +33,7 @@ class _Fault:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-_fault = _Fault(os.environ["BITLAKE_FAULT"]) if os.environ.get("BITLAKE_FAULT") else None
+_fault = _Fault(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
 
 
 def reach(name: str) -> None:

@@ -94,14 +94,20 @@ def epoch(
 ) -> Epoch:
     """An epoch whose rows are the parent's; the other tables get none."""
     parts = tuple(
-        TableRows(t, rows(t, *(opened if t is schema.parent else ())), rows(t, *(closed if t is schema.parent else ())))
+        TableRows(
+            t,
+            rows(t, *(opened if t is schema.parent else ())),
+            rows(t, *(closed if t is schema.parent else ())),
+        )
         for t in schema.tables
     )
     return Epoch(schema, position(number), parts, dead)
 
 
 def position(number: int) -> Position:
-    return Position(number, {0: number * 10, 1: 7}, {0: number * 1000}, number * 1000 - 1, {"a.jsonl": number})
+    return Position(
+        number, {0: number * 10, 1: 7}, {0: number * 1000}, number * 1000 - 1, {"a.jsonl": number}
+    )
 
 
 def keys(schema: TableSchema, count: int, prefix: str = "K") -> list[dict[str, Any]]:

@@ -71,7 +71,9 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
         ) from error
 
 
-@retry(retry=retry_if_exception_type(DBAPIError), stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True)
+@retry(
+    retry=retry_if_exception_type(DBAPIError), stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True
+)
 def _load(name: str, properties: dict[str, str]) -> Catalog:
     """Load a catalog; again if another process created its database tables at the same moment."""
     return load_catalog(name, **properties)

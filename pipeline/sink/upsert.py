@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -141,13 +142,16 @@ def _storage(rows: pa.Table, columns: list[str]) -> pa.Table:
 
 def _may_hold_twins(closed: pa.Table, columns: list[str]) -> BooleanExpression:
     """A filter by which statistics and partitions rule out files; the keys listed only if they are few."""
+    plain = _storage(closed, columns)
     terms = [_compare(EqualTo, "system_to", NO_END)]
     for name in columns:
-        values = closed.column(name)
+        values = plain.column(name)
+        is_uuid = closed.schema.field(name).type == pa.uuid()
         distinct = pc.unique(values)
         if len(distinct) <= _MAX_LISTED_KEYS:
-            terms.append(_compare(In, name, [_literal(v) for v in distinct]))
-        elif not isinstance(values.type, pa.BaseExtensionType):
+            listed = [UUID(bytes=v.as_py()) if is_uuid else _literal(v) for v in distinct]
+            terms.append(_compare(In, name, listed))
+        elif not is_uuid:
             ends = pc.min_max(values)
             terms.append(_compare(GreaterThanOrEqual, name, _literal(ends["min"])))
             terms.append(_compare(LessThanOrEqual, name, _literal(ends["max"])))

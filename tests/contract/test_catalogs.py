@@ -59,7 +59,9 @@ def sink(catalog: Catalog, namespace: str) -> LakeSink:
 
 @pytest.fixture
 def bonds(sink: LakeSink, namespace: str) -> DatasetSchema:
-    values = [lakes.column(t.replace("(", "_").replace(",", "_").rstrip(")") + "_", t) for t in lakes.EVERY_TYPE]
+    values = [
+        lakes.column(t.replace("(", "_").replace(",", "_").rstrip(")") + "_", t) for t in lakes.EVERY_TYPE
+    ]
     schema = lakes.with_child(lakes.dataset("bonds", *values, namespace=namespace))
     return sink.open(schema, mode="append", partition_by=["bucket(4, isin)"])
 

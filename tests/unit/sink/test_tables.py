@@ -49,7 +49,12 @@ def test_columns_appear_in_the_epoch_that_uses_them(sink: LakeSink) -> None:
 
 @pytest.mark.parametrize(
     ("narrow", "wide", "value"),
-    [("int", "long", 7), ("float", "double", 1.5), ("decimal(5,2)", "decimal(9,2)", None), ("decimal(9,2)", "decimal(38,2)", None)],
+    [
+        ("int", "long", 7),
+        ("float", "double", 1.5),
+        ("decimal(5,2)", "decimal(9,2)", None),
+        ("decimal(9,2)", "decimal(38,2)", None),
+    ],
 )
 def test_types_widen_without_rewriting_data(
     tmp_path: Path, sink: LakeSink, narrow: str, wide: str, value: object
@@ -91,7 +96,9 @@ def test_tables_of_others_are_refused(tmp_path: Path, sink: LakeSink) -> None:
     with pytest.raises(Refused, match="its key is"):
         sink.open(replace(schema, tables=(two,)), mode="append", partition_by=[])
     with pytest.raises(Refused, match="valid time is of type timestamptz"):
-        sink.open(replace(schema, tables=(replace(schema.parent, dated=True),)), mode="append", partition_by=[])
+        sink.open(
+            replace(schema, tables=(replace(schema.parent, dated=True),)), mode="append", partition_by=[]
+        )
     catalog = open_catalog(lakes.sqlite_config(tmp_path))
     catalog.create_table("ref.mine", schema.parent.arrow.remove_metadata())
     with pytest.raises(Refused, match="was not made by bitlake"):
