@@ -1,0 +1,173 @@
+"""Loads the workload with the installed command, several times, and measures the whole process."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.workload import Workload, lake
+from pipeline.errors import BitlakeError
+
+_PACKAGES = ("bitlake", "numpy", "numba", "pyarrow", "pyiceberg", "rocksdict", "duckdb", "zstandard")
+_SAMPLE_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Run:
+    """One load, from the start of the process to its end.
+
+    Attributes:
+        wall_seconds: on the clock; starting Python and importing included.
+        cpu_seconds: user and system time of the process and its children.
+        peak_rss: bytes, of the process.
+        peak_pss: bytes, sampled four times a second, of the process and its children.
+        output: what the command printed last, e.g. the numbers of records and versions.
+    """
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_rss: int
+    peak_pss: int
+    output: dict[str, Any] = field(default_factory=dict)
+
+
+def bench(workload: Workload, *, runs: int, children: bool, file: Path | None = None) -> dict[str, Any]:
+    """Make the workload's file, load it `runs` times into new lakes, and tell everything about it.
+
+    Args:
+        workload: the records.
+        runs: how often; the median counts.
+        children: with the child table.
+        file: an existing file with these records.
+    """
+    with tempfile.TemporaryDirectory(prefix="bitlake-bench-") as folder:
+        data = file or Path(folder) / "records.jsonl"
+        if file is None:
+            workload.write(data)
+        taken = [_load(Path(folder) / f"lake{number}", data, children) for number in range(runs)]
+        return {
+            "machine": machine(),
+            "versions": versions(),
+            "conditions": {
+                "workload": asdict(workload),
+                "child_table": children,
+                "bytes": data.stat().st_size,
+            },
+            "runs": [asdict(run) for run in taken],
+            "median": median(workload.records, taken),
+        }
+
+
+def median(records: int, runs: Sequence[Run]) -> dict[str, float]:
+    """The medians over the runs, and per record."""
+    wall = statistics.median(run.wall_seconds for run in runs)
+    cpu = statistics.median(run.cpu_seconds for run in runs)
+    return {
+        "records_per_second": round(records / wall),
+        "wall_seconds": round(wall, 3),
+        "cpu_microseconds_per_record": round(cpu / records * 1e6, 3),
+        "peak_rss": max(run.peak_rss for run in runs),
+        "peak_pss": max(run.peak_pss for run in runs),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "cpu": model or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the figures were measured with."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _load(folder: Path, data: Path, children: bool) -> Run:
+    folder.mkdir()
+    (folder / "lake.yaml").write_text(lake(children=children), encoding="utf-8")
+    command = [_command(), "load", "bonds", str(data.resolve()), "--output", "json"]
+    run = _measure(command, folder)
+    shutil.rmtree(folder)
+    return run
+
+
+def _command() -> str:
+    beside = Path(sys.executable).with_name("bitlake")
+    command = str(beside) if beside.exists() else shutil.which("bitlake")
+    if command is None:
+        raise BitlakeError("there is no command bitlake", next_step="install the project: `pip install -e .`")
+    return command
+
+
+def _measure(command: list[str], folder: Path) -> Run:
+    with (folder / "output").open("w+", encoding="utf-8") as output:
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, stdout=output)
+        watcher = _MemoryWatcher(process.pid)
+        watcher.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = watcher.stop()
+        output.seek(0)
+        lines = output.read().splitlines()
+    if process.returncode != 0:
+        raise BitlakeError(
+            f"`{' '.join(command)}` ended with status {process.returncode}",
+            next_step="see its messages above",
+        )
+    last = json.loads(lines[-1]) if lines else {}
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, peak, last)
+
+
+class _MemoryWatcher(threading.Thread):
+    """Samples the memory of a process and its children: shared pages count once."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self._ended = threading.Event()
+        self._peak = 0
+
+    def run(self) -> None:
+        while not self._ended.wait(_SAMPLE_SECONDS):
+            self._peak = max(self._peak, _tree_pss(self._pid))
+
+    def stop(self) -> int:
+        self._ended.set()
+        self.join()
+        return self._peak
+
+
+def _tree_pss(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except OSError:  # it has ended
+        return 0
+    own = sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+    return own + sum(_tree_pss(int(child)) for child in children)
