@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.config.check_partitions import check_partitions
 from pipeline.config.compile import dataset_schema, walk
 from pipeline.config.document import Document, Steps
+from pipeline.config.mistakes import spell
 from pipeline.config.models import ChildConfig, DatasetConfig, ValidTime
 from pipeline.config.values import spell_path
 from pipeline.schema import POSITION, RESERVED, Column, DatasetSchema, TableSchema
@@ -43,10 +44,13 @@ def _check_unique(
 ) -> None:
     names: dict[str, str] = {}
     tables = {dead_letters.lower(): "dead_letters"} if dead_letters else {}
+    told = {mistake.path for mistake in document.mistakes}
     for index, schema in schemas.items():
         for (steps, _part), table in zip(walk(datasets[index]), schema.tables, strict=True):
             path: Steps = ("datasets", index, *steps)
             owner = f"'{table.name}'"
+            if spell((*path, "path")) in told:
+                continue
             if table.name.lower() in names:
                 message = f"{names[table.name.lower()]} already has the name {owner}"
                 document.report((*path, "path" if steps else "name"), message, "rename one")
@@ -158,15 +162,20 @@ def _check_names(
         elif lower in taken and column.name != taken[lower].name:
             message = f"the name '{column.name}' differs from '{taken[lower].name}' by case only"
             document.report(place, message, "give one of them another name")
-        elif lower in taken:
+        elif lower in taken and not _told_by_key(column, part):
             message = f"two columns would have the name '{column.name}'"
             fix = f"declare one under another name: {{path: {spell_path(column.path)}, type: {column.type}}}"
             document.report(place, message, fix)
         elif not _COLUMN.fullmatch(column.name):
             message = f"'{column.name}' can't be a column's name"
-            fix = "use no control characters, quotes or dots, and put the path under `path`"
+            fix = "declare it under a name without dots and quotes: `name: {path: [...], type: ...}`"
             document.report(place, message, fix)
         taken.setdefault(lower, column)
+
+
+def _told_by_key(column: Column, part: DatasetConfig | ChildConfig) -> bool:
+    """Whether the key names this column where a path is wanted, which `_check_key` tells."""
+    return column.path not in part.key and (column.name,) in part.key
 
 
 def _place_of(column: Column, part: DatasetConfig | ChildConfig, base: Steps) -> Steps:

@@ -59,7 +59,7 @@ def _columns(config: DatasetConfig | ChildConfig) -> tuple[tuple[Column, ...], t
     }
     key = tuple(
         declared.get(path) or Column("__".join(path) or SCALAR, path, _UNDECLARED_KEY, declared=False)
-        for path in config.key
+        for path in dict.fromkeys(config.key)
     )
     return key, tuple(column for column in declared.values() if column not in key)
 

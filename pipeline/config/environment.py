@@ -65,7 +65,8 @@ def _apply(document: Document, variable: str, text: str) -> None:
         _unknown(document, variable, steps[-1])
         return
     path = (*path, last)
-    value = text if path[0] in _LITERAL or is_secret(last) else read_scalar(text)
+    literal = path[0] in _LITERAL or (path[0] == "flink" and is_secret(last))
+    value = text if literal else read_scalar(text)
     _set(node, last, value)
     for known in [p for p in document.places if p[: len(path)] == path]:
         document.places.pop(known)

@@ -77,7 +77,9 @@ def _validated(document: Document) -> LakeConfig | None:
     try:
         config = LakeConfig.model_validate(document.data)
     except ValidationError as error:
-        document.mistakes += [translated(detail, document) for detail in error.errors(include_url=False)]
+        # pydantic calls a list too short when an item of it is wrong
+        details = [d for d in error.errors(include_url=False) if d["type"] != "too_short" or not d["input"]]
+        document.mistakes += [translated(detail, document) for detail in details]
     datasets = dict(enumerate(config.datasets)) if config else _valid_datasets(document.data)
     dead_letters = config.dead_letters.table if config else None
     check_lake(datasets, dead_letters, document)

@@ -214,7 +214,6 @@ class LakeConfig(Part):
         for dataset in self.datasets:
             if dataset.name == name:
                 return dataset
-        names = [dataset.name for dataset in self.datasets]
-        raise BadInput(
-            f"There is no dataset '{name}' in this lake.", next_step=did_you_mean(name, names).capitalize()
-        )
+        advice = did_you_mean(name, [dataset.name for dataset in self.datasets])
+        sentence = advice[0].upper() + advice[1:]
+        raise BadInput(f"There is no dataset '{name}' in this lake.", next_step=sentence)

@@ -7,7 +7,7 @@ from typing import Any
 HIDDEN = "***"
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase|code)?(?![a-z])|pwd|secret|token|credential|jaas|authorization|connection.?string|signature"
-    r"|(^|[._-])key($|[._-])|(access|account|api|private|encryption|shared|storage|sas|ssl|keystore).?key|(^|[._-])sas",
+    r"|(^|[._-])key($|[._-])|(access|account|api|private|encryption|shared|storage|sas|ssl|keystore).?key|(^|[._-])sas([._-]|$)",
     re.IGNORECASE,
 )
 _USER_INFO = re.compile(r"(?<=://).*@", re.DOTALL)  # to the last @: passwords hold any character

@@ -2,7 +2,7 @@
 
 TEMPLATE = """\
 # A lake of bi-temporal tables. `bitlake config check` explains every mistake; `bitlake infer FILE` writes
-# a dataset's part from data. Any setting can come from the environment (BITLAKE__CATALOG__URI=...): secrets should.
+# a dataset from data. Any setting can come from the environment: BITLAKE__CATALOG__URI=... (secrets should).
 
 catalog:                         # given to pyiceberg's load_catalog as it is: sql, rest, glue, hive ...
   name: lake

@@ -60,7 +60,8 @@ def translated(error: ErrorDetails, document: Document) -> Mistake:
         return document.mistake(path[:-1], f"'{name}' is missing", _MISSING.get(name, f"add `{name}:`"))
     if kind == "bitlake":
         return document.mistake(path, str(context["message"]), str(context["fix"]), at_value=True)
-    message, fix = _explain(kind, context, _shown(path, error["input"]))
+    shown = _shown(path, error["input"]) if kind in _SHOWING else "this"
+    message, fix = _explain(kind, context, shown)
     return document.mistake(path, message, fix, at_value=True)
 
 
@@ -68,6 +69,9 @@ def _shown(path: Steps, value: Any) -> str:
     """The value as a message may show it: never one that may be secret."""
     safe = path[:1] in (("datasets",), ("commit",), ("time",)) and not any(is_secret(step) for step in path)
     return f"'{value}'" if safe and isinstance(value, str | int | float) else "this"
+
+
+_SHOWING = ("enum", "greater_than", "greater_than_equal", "int_parsing", "float_parsing")
 
 
 def _enum(context: dict[str, Any], shown: str) -> tuple[str, str]:

@@ -26,9 +26,9 @@ def _path(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         if value.strip() == ELEMENT:
             return ()
-        value = value.split(".")
+        value = [step if step.strip() else "" for step in value.split(".")]
     if isinstance(value, list | tuple) and all(isinstance(step, str) for step in value):
-        if all(step.strip() for step in value) and value:
+        if all(value) and value:
             return tuple(value)
         raise wrong("a path has an empty step", PATH_FIX)
     raise wrong("this is not a path", PATH_FIX)

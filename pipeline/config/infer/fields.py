@@ -79,6 +79,7 @@ def _members(rows: list[Any], above: Path, table: Table) -> None:
         if isinstance(row, dict):
             for name, value in row.items():
                 columns[name][number] = value
+    columns.pop("", None)  # no path leads to a member without a name
     for name, values in columns.items():
         _sort(Field((*above, name), values), table)
 
@@ -100,7 +101,7 @@ def _is_object(found: Field) -> bool:
     names = {name for value in found.present for name in value}
     used = sum(map(len, found.present))
     sparse = len(names) > _MAP_MEMBERS and used < 0.2 * len(names) * len(found.present)
-    return bool(names) and all(names) and not sparse and len(found.path) < _MAX_DEPTH
+    return bool(names - {""}) and not sparse and len(found.path) < _MAX_DEPTH
 
 
 def _array(found: Field, table: Table) -> None:

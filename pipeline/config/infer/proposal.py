@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.config.infer.fields import Field, Path, Table, take_apart
+from pipeline.config.infer.fields import Path, Table, take_apart
 from pipeline.config.infer.keys import child_key, choose_key
 from pipeline.config.infer.notes import find_operation, sample_notes, time_notes
 from pipeline.config.infer.sample import Sample
@@ -97,25 +97,31 @@ def _child(table: Table, path: Path) -> ProposedTable:
 
 
 def _columns(table: Table, key: tuple[Path, ...], roles: set[Path]) -> list[ProposedColumn]:
-    taken = {"__".join(path).lower() for path in key if _is_plain_key(table.fields.get(path))} | {"position"}
-    taken |= {"__".join(path).lower() for path in table.arrays}
+    taken = {"position"}
+    plain = {path for path in key if _is_plain_key(path, table, taken)}
     columns = []
     for path, found in table.fields.items():
-        if path in roles or (path in key and _is_plain_key(found)):
-            continue
-        name = _free_name("__".join(path), taken)
-        columns.append(ProposedColumn(name, path, guess(found)))
+        if path not in roles | plain:
+            columns.append(ProposedColumn(_free_name("__".join(path), taken), path, guess(found)))
     return columns
 
 
-def _is_plain_key(found: Field | None) -> bool:
-    """An undeclared key is text: only other types need declaring."""
-    return found is None or guess(found).type == "string"
+def _is_plain_key(path: Path, table: Table, taken: set[str]) -> bool:
+    """Whether a key needs no declaring (it is text, under a name that a column can have): then takes the name."""
+    found, name = table.fields.get(path), "__".join(path)
+    if (found and guess(found).type != "string") or name != _clean(name) or name.lower() in taken | RESERVED:
+        return False
+    taken.add(name.lower())
+    return True
+
+
+def _clean(wanted: str) -> str:
+    return "".join("_" if c in '."`' or not c.isprintable() else c for c in wanted)[:200] or "_"
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
-    name = "".join("_" if c in '."`' or not c.isprintable() else c for c in wanted)[:200] or "_"
-    candidate, number = name, 1
+    name = candidate = _clean(wanted)
+    number = 1
     while candidate.lower() in taken | RESERVED:
         number += 1
         candidate = f"{name}_{number}" if candidate.lower() not in RESERVED else f"record_{name}"

@@ -18,6 +18,7 @@ from pipeline.errors import BadInput
 
 RECORDS = 100_000
 _BYTES = 256 * 2**20
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 _ENVELOPE = {"timestamp", "key", "value"}
 
 
@@ -79,7 +80,7 @@ def dataset_name(file: str) -> str:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line, parse_float=Decimal, parse_constant=lambda _: None)
+        value = _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -64,7 +64,8 @@ def _integers(values: list[int]) -> Guess:
 
 
 def _fractions(values: list[Decimal], *, why: str = "") -> Guess:
-    finite = [value.as_tuple() for value in values if value.is_finite()]
+    # equal numbers may be written with unequal places (1.0, 1.00): told apart as text
+    finite = [Decimal(text).as_tuple() for text in set(map(str, values)) if text[-1].isdigit()]
     exponents = [t.exponent for t in finite if isinstance(t.exponent, int)]
     scale = max(0, -min(exponents, default=0))
     whole = max((len(t.digits) + int(t.exponent) for t in finite), default=1)
@@ -78,7 +79,8 @@ def _fractions(values: list[Decimal], *, why: str = "") -> Guess:
     return Guess(f"decimal({min(38, precision)},{roomy})", f"{why}{places}")
 
 
-def _texts(values: list[str]) -> Guess:
+def _texts(repeated: list[str]) -> Guess:
+    values = sorted(set(repeated))
     form = time_form(values)
     if form in ("date", "timestamp"):
         return Guess(form)
@@ -95,14 +97,15 @@ def _texts(values: list[str]) -> Guess:
 
 def time_form(values: list[str]) -> str:
     """``date``, ``timestamp``, ``local`` (no offset) or nothing, for what all of the texts are."""
-    if not values or not (values[0][:1].isdigit()):
+    if not values or not values[0][:1].isdigit():
         return ""
+    values = sorted(set(values))
     if all(map(DATE.fullmatch, values)):
         return "date" if all(map(_is_day, values)) else ""
     matches = [TIME.fullmatch(value) for value in values]
     if not all(m or DATE.fullmatch(v) for m, v in zip(matches, values, strict=True)):
         return ""
-    if not all(_is_day(value[:10]) for value in values):
+    if not all(map(_is_day, {value[:10] for value in values})):
         return ""
     offsets = [m["offset"] for m in matches if m]
     return "timestamp" if offsets and all(offsets) else "local"

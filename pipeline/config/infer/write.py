@@ -98,7 +98,7 @@ def _commented(text: str, why: str) -> str:
 
 
 def _path(path: Path) -> str:
-    if any("." in step for step in path):
+    if any("." in step or not step.strip() for step in path):
         return f"[{', '.join(_quoted(step) for step in path)}]"
     return _scalar(".".join(path))
 
