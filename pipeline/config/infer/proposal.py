@@ -107,7 +107,7 @@ def _columns(table: Table, key: tuple[Path, ...], roles: set[Path]) -> list[Prop
 
 
 def _is_plain_key(path: Path, table: Table, taken: set[str]) -> bool:
-    """Whether a key needs no declaring (it is text, under a name that a column can have): then takes the name."""
+    """Whether a key needs no declaring: it is text, and its name can be a column's. Takes that name."""
     found, name = table.fields.get(path), "__".join(path)
     if (found and guess(found).type != "string") or name != _clean(name) or name.lower() in taken | RESERVED:
         return False
