@@ -278,15 +278,45 @@ def flip(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
-@pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*", "*.sst"])
-def test_damage_is_told_and_never_read_past(
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [
+        (pattern, damage)
+        for pattern in ("CURRENT", "MANIFEST-*", "*.sst")
+        for damage in (cut, flip, Path.unlink)
+    ],
+)
+def test_damage_is_told_or_leaves_a_prefix(
     tmp_path: Path, pattern: str, damage: Callable[[Path], None]
 ) -> None:
     filled(tmp_path)
     damage(sorted(tmp_path.glob(pattern))[0])
-    with pytest.raises(StateDamaged, match="rebuilt from the tables"):
-        list(open_state(tmp_path, SMALL).scan(b""))
+    try:
+        state = open_state(tmp_path, SMALL)
+        left = [int(key) for key, _ in state.scan(b"")]
+    except StateDamaged:
+        return
+    # RocksDB takes a MANIFEST that is cut between two entries as an earlier one.
+    assert (pattern, damage) == ("MANIFEST-*", cut)
+    assert left == list(range(len(left)))
+    assert len(left) % 1000 == 0
+    state.close()
+
+
+def test_a_cut_log_leaves_a_prefix(tmp_path: Path) -> None:
+    with writer(tmp_path, "buffered") as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 100:
+            pass
+        process.kill()
+    log = max(tmp_path.glob("*.log"), key=lambda file: file.stat().st_size)
+    os.truncate(log, log.stat().st_size * 2 // 3)
+    state = open_state(tmp_path, SMALL)
+    last = int(state.get_many([b"last"])[0] or b"-1")
+    assert [int(key[1:9]) for key, _ in state.scan(b"k")] == [
+        n for n in range(max(last - 49, 0), last + 1) for _ in range(10)
+    ]
+    state.close()
 
 
 def test_a_damaged_block_is_told_by_get_many(tmp_path: Path) -> None:
@@ -305,7 +335,7 @@ def test_a_failed_open_lets_go_of_the_directory(tmp_path: Path) -> None:
     current = tmp_path / "CURRENT"
     content = current.read_bytes()
     current.unlink()
-    with pytest.raises(StateDamaged):
+    with pytest.raises(StateDamaged, match="rebuilt from the tables"):
         open_state(tmp_path, SMALL)
     current.write_bytes(content)
     state = open_state(tmp_path, SMALL)
