@@ -10,6 +10,7 @@ from pyiceberg.exceptions import (
     CommitStateUnknownException,
     ForbiddenError,
     NoSuchPropertyException,
+    NoSuchTableError,
     NotInstalledError,
     OAuthError,
     RESTError,
@@ -22,7 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from pipeline.errors import BadConfiguration, Unavailable
+from pipeline.errors import BadConfiguration, Refused, Unavailable
 
 TRANSIENT: tuple[type[Exception], ...] = (
     CommitFailedException,
@@ -101,10 +102,15 @@ def explained(where: str) -> Iterator[None]:
             f"the catalog refused the credentials: {error}",
             next_step="check catalog.credential or catalog.token (environment: BITLAKE__CATALOG__CREDENTIAL)",
         ) from error
+    except NoSuchTableError as error:
+        raise Refused(
+            f"a table of the dataset is gone: {error}",
+            next_step="stop what dropped it; if that was on purpose, remove the state and load the data again",
+        ) from error
     except TRANSIENT as error:
         raise Unavailable(
             f"the catalog or its warehouse does not answer: {_first_line(error)}",
-            next_step=f"check that it runs at {_without_password(where)} and can be reached, then try again",
+            next_step=f"check that {_without_password(where)} can be reached and written, then try again",
         ) from error
 
 

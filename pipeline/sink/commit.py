@@ -18,13 +18,13 @@ from tenacity import (
 )
 
 from pipeline.errors import Refused
-from pipeline.sink.catalog import TRANSIENT, explained
+from pipeline.sink.catalog import TRANSIENT
 from pipeline.sink.epoch import EPOCH, WRITE, newest_summary
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
-"""Tries before a commit gives up; with the waits between them some 30 seconds."""
+"""Tries before a commit gives up; with the waits between them some 15 seconds."""
 
 Files = Callable[[Table], tuple[list[DataFile], list[DataFile]]]
 """Gives a snapshot's added and removed files, planned against the table as it is now."""
@@ -51,7 +51,7 @@ class EpochCommit:
 
         Raises:
             Refused: the table holds this epoch, or a later one, from another writer.
-            Unavailable: the catalog did not answer, or others kept winning, in every try.
+            Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
         """
         retrying = Retrying(
             retry=retry_if_exception_type(TRANSIENT),
@@ -60,8 +60,7 @@ class EpochCommit:
             before_sleep=self._log,
             reraise=True,
         )
-        with explained(str(self._name)):
-            return bool(retrying(self._try, _Once(self._table)))
+        return bool(retrying(self._try, _Once(self._table)))
 
     @property
     def _name(self) -> str:

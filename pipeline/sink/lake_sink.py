@@ -37,6 +37,7 @@ class LakeSink:
 
     def __init__(self, catalog: Catalog, dead_letter_table: str) -> None:
         self._catalog = catalog
+        self._where = catalog.properties.get("uri", catalog.name)
         self._dead_letter_table = dead_letter_table
         self._tables: dict[str, Table] = {}
         self._modes: dict[str, Mode] = {}
@@ -56,7 +57,7 @@ class LakeSink:
         """
         options = TableOptions(dataset.name, mode, partition_by)
         self._modes[dataset.name] = mode
-        with explained("the catalog"), self._lock:
+        with explained(self._where), self._lock:
             opened = tuple(self._open_table(table, options) for table in dataset.tables)
             dead = iceberg.open_dead_letters(self._catalog, self._dead_letter_table)
             self._tables[self._dead_letter_table] = dead
@@ -68,7 +69,7 @@ class LakeSink:
         The table of dead letters is included; it gets a commit only in epochs that have dead letters.
         """
         found: dict[str, Position | None] = {}
-        with explained("the catalog"), self._lock:
+        with explained(self._where), self._lock:
             for identifier in (*(t.identifier for t in dataset.tables), self._dead_letter_table):
                 self._tables.pop(identifier, None)
                 try:
@@ -91,7 +92,7 @@ class LakeSink:
                 next_step="report this as a bug",
             )
         name = FileName(dataset, epoch.position.epoch, new_attempt())
-        with explained("the catalog"):
+        with explained(self._where):
             written = []
             if epoch.dead_letters is not None and len(epoch.dead_letters):
                 table = self._table(self._dead_letter_table)
@@ -115,7 +116,7 @@ class LakeSink:
         for number, part in enumerate(files.tables):
             if number:
                 reach("between-commits")
-            with explained("the catalog"), self._lock:
+            with explained(self._where), self._lock:
                 table = self._table(part.identifier)
                 change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))
                 committed = EpochCommit(table, files.dataset, summary, change.files).run()
@@ -138,7 +139,7 @@ class LakeSink:
 
     def scan_versions(self, table: TableSchema) -> Iterator[pa.RecordBatch]:
         """All rows of a table as it is now, open twins of closed rows included, as ``table.arrow``."""
-        with explained("the catalog"):
+        with explained(self._where):
             yield from scan_rows(self._table(table.identifier).refresh(), table.arrow)
 
     def _open_table(self, table: TableSchema, options: TableOptions) -> TableSchema:
