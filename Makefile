@@ -52,14 +52,14 @@ clean:  ## remove the environments, the caches and the demo's lake
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than its lock file exactly when that lock is installed. The package itself is installed
-# editable, by the build backend from the same lock: no network.
+# editable, by the build backend from the same lock: no network. A lock is complete, and overrides a pin of Beam: --no-deps.
 %/.uv: requirements/uv.lock
 	test -x $*/bin/python || $(PYTHON) -m venv $*
 	$*/bin/python -m pip install --quiet --require-hashes -r requirements/uv.lock
 	touch $@
 
 define install
-	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes -r $(2)
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --require-hashes -r $(2)
 	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --offline --editable .
 	touch $@
 endef
