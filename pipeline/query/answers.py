@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 from pyiceberg.expressions import (
@@ -71,7 +72,7 @@ class Answers:
         return _as(rows, self._diff_schema())
 
     def _question(self, keys: KeyFilter, row_filter: BooleanExpression) -> Question:
-        planned = plan(self._table, self.shape, row_filter)
+        planned = plan(self._table, self.shape.fields, row_filter)
         return Question(self.shape, planned.relation(self._session), keys.sql)
 
     def _versions(self, question: Question, rows: str, keys: KeyFilter, *, provenance: bool) -> pa.Table:
@@ -91,4 +92,27 @@ class Answers:
 
 
 def _as(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    return rows if rows.schema.equals(schema) else rows.cast(schema)
+    rows = rows.combine_chunks()
+    columns = [_cast(_array(column), field.type) for column, field in zip(rows.columns, schema, strict=True)]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return (
+        column.chunk(0)
+        if column.num_chunks == 1
+        else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    )
+
+
+def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """An array of DuckDB in the type of the answer: its UUIDs are text, also in structs."""
+    if array.type == wanted:
+        return array
+    if isinstance(wanted, pa.UuidType):
+        raw = [UUID(text).bytes if text is not None else None for text in array.to_pylist()]
+        return pa.ExtensionArray.from_storage(wanted, pa.array(raw, pa.binary(16)))
+    if pa.types.is_struct(wanted):
+        parts = [_cast(array.field(i), field.type) for i, field in enumerate(wanted)]
+        return pa.StructArray.from_arrays(parts, fields=list(wanted), mask=array.is_null())
+    return array.cast(wanted)

@@ -12,7 +12,7 @@ from pyiceberg.table import FileScanTask, Table
 
 from pipeline.query.remote import PREFIX
 from pipeline.query.session import Session
-from pipeline.query.shape import Field, Shape, quoted, text_literal
+from pipeline.query.shape import Field, quoted, text_literal
 from pipeline.sink.catalog import explained
 from pipeline.sink.durable import is_local
 
@@ -25,16 +25,16 @@ class Planned:
     """The files of one snapshot that a predicate leaves."""
 
     table: Table
-    shape: Shape
+    fields: tuple[Field, ...]
     tasks: tuple[FileScanTask, ...]
 
     def relation(self, session: Session) -> str:
-        """The rows as an SQL relation, whole columns, in the order of the shape."""
+        """The rows as an SQL relation, whole columns, in the order of the fields."""
         plain = [task for task in self.tasks if not task.delete_files]
-        parts = [_read_parquet(plain, self.shape, self.table, session)] if plain else []
+        parts = [_read_parquet(plain, self.fields, self.table, session)] if plain else []
         if deleted := [task for task in self.tasks if task.delete_files]:
             parts.append(self._with_deletes(deleted, session))
-        return " UNION ALL ".join(parts) or _nothing(self.shape)
+        return " UNION ALL ".join(parts) or _nothing(self.fields)
 
     def _with_deletes(self, tasks: list[FileScanTask], session: Session) -> str:
         """Files that another program deleted rows from: pyiceberg reads them."""
@@ -43,28 +43,29 @@ class Planned:
         name = f"_deleted_{_registered}"
         scan = ArrowScan(self.table.metadata, self.table.io, self.table.schema(), AlwaysTrue())
         session.register(name, scan.to_table(tasks))
-        return f"SELECT {_casts(self.shape.fields)} FROM {quoted(name)}"
+        return f"SELECT {_casts(self.fields)} FROM {quoted(name)}"
 
 
-def plan(table: Table, shape: Shape, row_filter: BooleanExpression) -> Planned:
+def plan(table: Table, fields: tuple[Field, ...], row_filter: BooleanExpression) -> Planned:
     """The files of the table's current snapshot that may hold rows of the filter.
 
     The filter must not be on system_to: see "closed wins" in the design.
     """
     with explained(str(table.metadata.location)):
-        return Planned(table, shape, tuple(table.scan(row_filter=row_filter).plan_files()))
+        return Planned(table, fields, tuple(table.scan(row_filter=row_filter).plan_files()))
 
 
-def _read_parquet(tasks: list[FileScanTask], shape: Shape, table: Table, session: Session) -> str:
+def _read_parquet(
+    tasks: list[FileScanTask], fields: tuple[Field, ...], table: Table, session: Session
+) -> str:
     locations = [task.file.file_path for task in tasks]
     if not all(is_local(location) for location in locations):
         session.reach(table.io)
     files = ", ".join(text_literal(_duckdb_path(location)) for location in locations)
     schema = ", ".join(
-        f"{f.id}: {{name: {text_literal(f.name)}, type: '{f.duckdb}', default_value: NULL}}"
-        for f in shape.fields
+        f"{f.id}: {{name: {text_literal(f.name)}, type: '{f.duckdb}', default_value: NULL}}" for f in fields
     )
-    names = ", ".join(quoted(field.name) for field in shape.fields)
+    names = ", ".join(quoted(field.name) for field in fields)
     return (
         f"SELECT {names} FROM read_parquet([{files}], schema = MAP {{{schema}}}, hive_partitioning = false)"
     )
@@ -81,6 +82,6 @@ def _casts(fields: tuple[Field, ...]) -> str:
     return ", ".join(f"CAST({quoted(f.name)} AS {f.duckdb}) AS {quoted(f.name)}" for f in fields)
 
 
-def _nothing(shape: Shape) -> str:
-    nulls = ", ".join(f"CAST(NULL AS {f.duckdb}) AS {quoted(f.name)}" for f in shape.fields)
+def _nothing(fields: tuple[Field, ...]) -> str:
+    nulls = ", ".join(f"CAST(NULL AS {f.duckdb}) AS {quoted(f.name)}" for f in fields)
     return f"SELECT {nulls} WHERE FALSE"

@@ -3,7 +3,8 @@
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -50,7 +51,9 @@ class Session:
             Unavailable: a data file can't be read.
         """
         try:
-            return self.rows(query)
+            with self._lock, _explained():
+                relation = self._connection.sql(query)
+                return _with_plain_sums(relation) if relation is not None else pa.table({})
         except duckdb.Error as error:
             raise BadInput(
                 f"DuckDB refuses the query: {error}",
@@ -63,20 +66,37 @@ class Session:
         Raises:
             Unavailable: a data file can't be read.
         """
-        try:
-            with self._lock:
-                relation = self._connection.sql(statement, params=dict(parameters or {}))
-                return relation.to_arrow_table() if relation is not None else pa.table({})
-        except (duckdb.IOException, duckdb.HTTPException, OSError) as error:
-            raise Unavailable(
-                f"a data file can't be read: {_first_line(error)}",
-                next_step="check that the warehouse can be reached; if files expired meanwhile, ask again",
-            ) from error
-        except duckdb.OutOfMemoryException as error:
-            raise BitlakeError(
-                f"the query needs more memory than it may use: {_first_line(error)}",
-                next_step="ask for fewer keys (--key), or make room for temporary files (TMPDIR)",
-            ) from error
+        with self._lock, _explained():
+            return self._connection.sql(statement, params=dict(parameters or {})).to_arrow_table()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.IOException, duckdb.HTTPException, OSError) as error:
+        raise Unavailable(
+            f"a data file can't be read: {_first_line(error)}",
+            next_step="check that the warehouse can be reached; if files expired meanwhile, ask again",
+        ) from error
+    except duckdb.OutOfMemoryException as error:
+        raise BitlakeError(
+            f"the query needs more memory than it may use: {_first_line(error)}",
+            next_step="ask for fewer keys (--key), or make room for temporary files (TMPDIR)",
+        ) from error
+
+
+def _with_plain_sums(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """DuckDB's sums of integers have 128 bits, which Arrow has as decimals only: long, where they fit."""
+    rows = relation.to_arrow_table()
+    for position, type_ in enumerate(relation.types):
+        if str(type_) == "HUGEINT":
+            column = rows.column(position)
+            try:
+                rows = rows.set_column(position, rows.column_names[position], column.cast(pa.int64()))
+            except pa.ArrowInvalid:
+                continue
+    return rows
 
 
 def _settings() -> dict[str, Any]:
@@ -85,7 +105,6 @@ def _settings() -> dict[str, Any]:
         "memory_limit": f"{max(memory, _LEAST_MEMORY)}B",
         "temp_directory": os.path.join(tempfile.gettempdir(), f"bitlake-{os.getpid()}"),  # noqa: PTH118
         "preserve_insertion_order": "false",
-        "arrow_lossless_conversion": "true",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
     }

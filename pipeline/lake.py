@@ -1,0 +1,240 @@
+"""The library's front door: a lake to load records into and to ask questions of."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline.config import LakeConfig, dataset_schema, load_config
+from pipeline.config.mistakes import did_you_mean
+from pipeline.errors import BadInput
+from pipeline.query.instants import LATEST, Moment, day, instant, spelled
+from pipeline.schema import TableSchema
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+    from pipeline.query.answers import Answers
+    from pipeline.query.dead_letters import DeadLetters
+    from pipeline.query.session import Session
+    from pipeline.query.status import DatasetStatus
+    from pipeline.views.trino import View
+
+log = logging.getLogger(__name__)
+
+Key = Mapping[str, Any]
+
+
+class Lake:
+    """A lake: the datasets of one lake.yaml.
+
+    Answers are Arrow tables: the dataset's columns, then valid_from, valid_to, system_from, system_to,
+    ordered by key, system_from, valid_from; no end is null. A moment is text (ISO, UTC where it has no
+    offset, or ``now``), a date or a datetime. A table is asked by its dataset's name, a child table by
+    ``DATASET__array``.
+
+    Args:
+        config: from `pipeline.config.load_config`; `Lake.open` reads it from a file.
+    """
+
+    def __init__(self, config: LakeConfig) -> None:
+        self.config = config
+
+    @staticmethod
+    def open(path: str | PathLike[str] = "lake.yaml", environ: Mapping[str, str] | None = None) -> "Lake":
+        """Open the lake of a lake.yaml.
+
+        Args:
+            path: the file; relative places in it are relative to its folder.
+            environ: the environment for ``BITLAKE__...`` overrides; the process's own by default.
+
+        Raises:
+            BadConfiguration: with every mistake at its line.
+        """
+        import os
+
+        return Lake(load_config(os.fspath(path), os.environ if environ is None else environ))
+
+    def asof(
+        self,
+        table: str,
+        *,
+        valid: Moment = "now",
+        system: Moment | None = None,
+        key: Key | None = None,
+        provenance: bool = False,
+    ) -> pa.Table:
+        """What was believed at `system` (default: now, all that is in the tables) about `valid`.
+
+        Args:
+            table: a dataset, or a child table of one.
+            valid: the valid time in question.
+            system: the system time of knowing. Up to the horizon the answer is final.
+            key: values of key columns, not necessarily all; text is read as the column's type.
+            provenance: add the columns that tell which changes opened and closed a version.
+
+        Raises:
+            BadInput: the table, a key column or a moment is not known.
+            Unavailable: the catalog or the warehouse does not answer.
+        """
+        answers = self._answers(table, system)
+        at = day(valid) if answers.shape.dated else instant(valid)
+        with _explained():
+            return answers.asof(at, _system(system), key=key, provenance=provenance)
+
+    def timeline(
+        self, table: str, *, system: Moment | None = None, key: Key | None = None, provenance: bool = False
+    ) -> pa.Table:
+        """All segments believed at `system`; arguments and errors as in `asof`."""
+        with _explained():
+            return self._answers(table, system).timeline(_system(system), key=key, provenance=provenance)
+
+    def history(self, table: str, *, key: Key | None = None, provenance: bool = False) -> pa.Table:
+        """All versions, each once; arguments and errors as in `asof`."""
+        with _explained():
+            return self._answers(table).history(key=key, provenance=provenance)
+
+    def diff(
+        self, table: str, before: Moment, after: Moment | None = None, *, key: Key | None = None
+    ) -> pa.Table:
+        """What changed in belief between two system times: pieces of valid time, net and merged.
+
+        Returns:
+            The key columns, valid_from, valid_to, change (added, removed, changed), old and new: structs
+            of the dataset's columns, or null.
+        """
+        with _explained():
+            return self._answers(table, before, after).diff(_system(before), _system(after), key=key)
+
+    def sql(self, query: str) -> pa.Table:
+        """Run SQL (DuckDB) over the views of `pipeline.views.duckdb`.
+
+        Raises:
+            BadInput: DuckDB refuses the query.
+        """
+        from pipeline.query.session import Session
+        from pipeline.views.duckdb import create_plain_view, create_views
+
+        session = Session()
+        with _explained():
+            for name, schema in self.tables.items():
+                if (table := self._load(schema.identifier)) is not None:
+                    create_views(session, name, table)
+            if (dead := self._load(self.config.dead_letters.table)) is not None:
+                create_plain_view(session, dead, self._dead_letters_of(dead, session).relation())
+            return session.ask(query)
+
+    def status(self) -> list["DatasetStatus"]:
+        """Per dataset: its last epoch, what its tables hold, and how many dead letters wait."""
+        from pipeline.query.status import dataset_status
+
+        found = []
+        dead = self.dead_letters()
+        counts = dead.counts() if dead is not None else {}
+        for dataset in self.config.datasets:
+            schemas = dataset_schema(dataset).tables
+            tables = {schema.name: self._load(schema.identifier) for schema in schemas}
+            found.append(dataset_status(dataset.name, tables, counts.get(dataset.name, 0)))
+        return found
+
+    def dead_letters(self) -> "DeadLetters | None":
+        """The dead letters of all datasets; None before the first load."""
+        with _explained():
+            table = self._load(self.config.dead_letters.table)
+            return self._dead_letters_of(table, self._session) if table is not None else None
+
+    def trino_views(self, catalog: str) -> Iterator["View"]:
+        """The views of every table for Trino, whose name for the Iceberg catalog is given."""
+        from pipeline.views.trino import trino_views
+
+        for schema in self.tables.values():
+            with _explained():
+                table = self._load(schema.identifier)
+            if table is not None:
+                yield from trino_views(table, catalog)
+
+    @cached_property
+    def tables(self) -> dict[str, TableSchema]:
+        """The declared tables by what commands call them."""
+        return {t.name: t for dataset in self.config.datasets for t in dataset_schema(dataset).tables}
+
+    @cached_property
+    def _catalog(self) -> "Catalog":
+        from pipeline.sink.catalog import open_catalog
+
+        return open_catalog(self.config.catalog)
+
+    @cached_property
+    def _session(self) -> "Session":
+        from pipeline.query.session import Session
+
+        return Session()
+
+    def _answers(self, name: str, *moments: Moment | None) -> "Answers":
+        from pipeline.query.answers import Answers
+        from pipeline.query.status import position_of
+
+        with _explained():
+            table = self._known(name)
+            if given := [_system(moment) for moment in moments if moment is not None]:
+                position = position_of(table.properties.get("bitlake.dataset", name), table)
+                _warn_beyond(name, max(given), position.horizon if position else None)
+            return Answers(table, self._session)
+
+    def _known(self, name: str) -> "Table":
+        schema = self.tables.get(name)
+        if schema is None:
+            raise BadInput(
+                f"There is no dataset or child table '{name}' in this lake.",
+                next_step=did_you_mean(name, list(self.tables)).capitalize(),
+            )
+        if (table := self._load(schema.identifier)) is None:
+            dataset = name if name in {d.name for d in self.config.datasets} else name.partition("__")[0]
+            raise BadInput(
+                f"Nothing was ever loaded into '{name}': its table {schema.identifier} does not exist.",
+                next_step=f"Load records: bitlake load {dataset} FILE",
+            )
+        return table
+
+    def _load(self, identifier: str) -> "Table | None":
+        from pyiceberg.exceptions import NoSuchTableError
+
+        try:
+            return self._catalog.load_table(identifier)
+        except NoSuchTableError:
+            return None
+
+    @staticmethod
+    def _dead_letters_of(table: "Table", session: "Session") -> "DeadLetters":
+        from pipeline.query.dead_letters import DeadLetters
+
+        return DeadLetters(table, session)
+
+
+def _system(moment: Moment | None) -> int:
+    return LATEST if moment is None else instant(moment)
+
+
+def _warn_beyond(name: str, system: int, horizon: int | None) -> None:
+    if horizon is None or system > horizon:
+        log.warning(
+            "the answer is not final: the system time asked for is beyond the horizon",
+            extra={
+                "table": name,
+                "system": spelled(system),
+                "horizon": spelled(horizon) if horizon is not None else None,
+            },
+        )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from pipeline.sink.catalog import explained
+
+    with explained("the catalog"):
+        yield

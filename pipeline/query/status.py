@@ -1,0 +1,70 @@
+"""How far each dataset has come, and what its tables hold."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pyiceberg.table import Table
+
+from pipeline.sink.epoch import Position, newest_summary
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a table's current snapshot holds; rows include open twins of closed rows."""
+
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: "Size") -> "Size":
+        return Size(self.rows + other.rows, self.files + other.files, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """One dataset.
+
+    Attributes:
+        dataset: its name.
+        position: its last epoch that every table holds; None before the first.
+        size: the sum over its tables.
+        tables: each table by what commands call it.
+        dead_letters: how many wait for a replay.
+    """
+
+    dataset: str
+    position: Position | None
+    size: Size
+    tables: Mapping[str, Size] = field(default_factory=dict)
+    dead_letters: int = 0
+
+
+def dataset_status(dataset: str, tables: Mapping[str, Table | None], dead_letters: int) -> DatasetStatus:
+    """The status of a dataset from its tables; None is a table that does not exist yet."""
+    sizes = {name: size_of(table) if table is not None else Size() for name, table in tables.items()}
+    return DatasetStatus(
+        dataset, least_position(dataset, tables.values()), sum(sizes.values(), Size()), sizes, dead_letters
+    )
+
+
+def size_of(table: Table) -> Size:
+    """What the snapshot's summary tells of a table's size."""
+    snapshot = table.current_snapshot()
+    if snapshot is None or snapshot.summary is None:
+        return Size()
+    summary = snapshot.summary.additional_properties
+    names = ("total-records", "total-data-files", "total-files-size")
+    return Size(*(int(summary.get(name, 0)) for name in names))
+
+
+def position_of(dataset: str, table: Table) -> Position | None:
+    """How far a dataset has come in one of its tables."""
+    summary = newest_summary(table.metadata, dataset)
+    return Position.from_summary(summary) if summary is not None else None
+
+
+def least_position(dataset: str, tables: Iterable[Table | None]) -> Position | None:
+    """The position that every table has reached; None when one has none."""
+    positions = [position_of(dataset, table) if table is not None else None for table in tables]
+    reached = [position for position in positions if position is not None]
+    return min(reached, key=lambda position: position.epoch) if len(reached) == len(positions) else None

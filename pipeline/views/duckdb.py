@@ -1,0 +1,63 @@
+"""The views of `bitlake sql`.
+
+For a dataset or child ``bonds`` in the table ``ref.bonds``: ``bonds`` (all versions), ``bonds_current``, the
+macros ``bonds_asof(valid, system)`` and ``bonds_timeline(system)``, and under the names that Trino has for
+them ``ref.bonds`` (the table's rows, open twins of closed rows included), ``ref.bonds_history`` and
+``ref.bonds_current``.
+No end is 9999-12-31 here, so that plain comparisons work.
+"""
+
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.table import Table
+
+from pipeline.query import statements
+from pipeline.query.instants import LATEST, us_sql
+from pipeline.query.scan import plan
+from pipeline.query.session import Session
+from pipeline.query.shape import Shape, quoted
+from pipeline.query.statements import Question
+
+MAIN = "main"
+
+
+def create_views(session: Session, name: str, table: Table) -> None:
+    """Make the views of one table, as its current snapshot is."""
+    shape = Shape.of(table)
+    schema, rows = _names(table)
+    session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+    raw = f"{quoted(schema)}.{quoted(rows)}" if (schema, rows) != (MAIN, name) else quoted(f"{name}_rows")
+    session.execute(
+        f"CREATE OR REPLACE VIEW {raw} AS {plan(table, shape.fields, AlwaysTrue()).relation(session)}"
+    )
+    question = Question(shape, f"SELECT * FROM {raw}")
+    history, current = statements.history(question), statements.timeline(question, us_sql(LATEST))
+    for view, statement in (
+        (quoted(name), history),
+        (f"{quoted(schema)}.{quoted(rows + '_history')}", history),
+        (quoted(f"{name}_current"), current),
+        (f"{quoted(schema)}.{quoted(rows + '_current')}", current),
+    ):
+        session.execute(f"CREATE OR REPLACE VIEW {view} AS {statement}")
+    _create_macros(session, name, question)
+
+
+def create_plain_view(session: Session, table: Table, rows: str) -> None:
+    """Make a view of a registered table that has no versions, under its Iceberg name."""
+    schema, name = _names(table)
+    session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+    session.execute(f"CREATE OR REPLACE VIEW {quoted(schema)}.{quoted(name)} AS {rows}")
+
+
+def _create_macros(session: Session, name: str, question: Question) -> None:
+    valid = f"CAST(valid AS {'DATE' if question.shape.dated else 'TIMESTAMPTZ'})"
+    system = "CAST(system AS TIMESTAMPTZ)"
+    defaults = f"valid := current_timestamp, system := {us_sql(LATEST)}"
+    asof = statements.asof(question, valid, system)
+    session.execute(f"CREATE OR REPLACE MACRO {quoted(name + '_asof')}({defaults}) AS TABLE {asof}")
+    timeline, default = statements.timeline(question, system), f"system := {us_sql(LATEST)}"
+    session.execute(f"CREATE OR REPLACE MACRO {quoted(name + '_timeline')}({default}) AS TABLE {timeline}")
+
+
+def _names(table: Table) -> tuple[str, str]:
+    *namespace, name = table.name()
+    return ".".join(namespace), name

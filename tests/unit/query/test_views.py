@@ -1,0 +1,90 @@
+"""`bitlake sql` sees the same versions as the questions; Trino gets the same views as SQL."""
+
+import re
+
+import pytest
+
+from pipeline.errors import BadInput
+from pipeline.query.answers import Answers
+from pipeline.query.session import Session
+from pipeline.views.duckdb import create_views
+from pipeline.views.trino import trino_views
+from tests.unit.query.belief import Belief, Change
+from tests.unit.query.lakes import catalog_in, create, iso_day, rows_of, system_us, table_schema, versions_in
+
+
+@pytest.fixture(scope="module")
+def belief():
+    belief = Belief()
+    for change in (
+        Change("A", 0, None, 1),
+        Change("A", 5, None, 2),
+        Change("B", 2, 8, 7),
+        Change("A", 3, 6, None),
+        Change("B", 4, 5, 9),
+    ):
+        belief.apply(change)
+    return belief
+
+
+@pytest.fixture(scope="module")
+def table(belief, tmp_path_factory):
+    schema = table_schema({"isin": "string"}, {"level": "long"})
+    table = create(catalog_in(tmp_path_factory.mktemp("lake")), schema)
+    for part in (belief.opened, belief.versions):
+        table.append(rows_of(part, schema))
+    return table
+
+
+@pytest.fixture(scope="module")
+def session(table):
+    session = Session()
+    create_views(session, "bonds", table)
+    return session
+
+
+def count(session, source):
+    return session.ask(f"SELECT count(*) AS n FROM {source}")["n"][0].as_py()
+
+
+@pytest.mark.parametrize("view", ["bonds", "ref.bonds_history"])
+def test_the_view_has_every_version_once(session, belief, view):
+    assert count(session, view) == len(belief.history)
+    assert count(session, "ref.bonds") == len(belief.rows)
+
+
+@pytest.mark.parametrize("view", ["bonds_current", "ref.bonds_current", "bonds_timeline()"])
+def test_current_is_what_is_believed_now(session, belief, view):
+    assert count(session, view) == len(belief.timelines[-1])
+
+
+def test_macros_answer_like_the_commands(session, belief, table):
+    answers = Answers(table, session)
+    for step in range(belief.step):
+        at = f"make_timestamptz({system_us(step)})"
+        assert count(session, f"bonds_timeline({at})") == len(versions_in(answers.timeline(system_us(step))))
+        found = session.ask(f"SELECT isin, level FROM bonds_asof('{iso_day(4)}', {at})").to_pylist()
+        assert {(r["isin"], r["level"]) for r in found} == {
+            (key, value) for (key, day), value in belief.days[step].items() if day == 4
+        }
+        named = session.ask(f"SELECT * FROM bonds_asof(valid := DATE '{iso_day(4)}', system := {at})")
+        assert named.num_rows == len(found)
+
+
+def test_a_wrong_query_is_explained(session):
+    with pytest.raises(BadInput, match="bunds"):
+        session.ask("SELECT * FROM bunds")
+
+
+def test_sums_of_integers_are_integers(session):
+    assert session.ask("SELECT sum(level) AS s FROM bonds").schema.field("s").type == "int64"
+
+
+def test_trino_views_say_the_same(session, table, belief):
+    """Trino's SQL, run by DuckDB but for its timestamp literals and the catalog's name."""
+    history, current = trino_views(table, "lake")
+    assert history.name == '"lake"."ref"."bonds_history"'
+    for view, expected in ((history, belief.history), (current, belief.timelines[-1])):
+        query = view.statement.partition(" AS\n")[2].replace('"lake".', "")
+        query = re.sub(r"TIMESTAMP '9999-12-31 00:00:00 UTC'", "TIMESTAMPTZ '9999-12-31 00:00:00+00'", query)
+        assert count(session, f"({query})") == len(expected)
