@@ -155,6 +155,16 @@ class TableSchema:
         """The dataset's columns in table order: key, then values."""
         return self.key + self.values
 
+    @property
+    def by_position(self) -> bool:
+        """Whether the elements have no key but their position (named ``<array>__position`` below another)."""
+        if len(self.own_key) != 1:
+            return False
+        column = self.own_key[0]
+        return (
+            column.name.split("__")[-1] == POSITION.name and replace(column, name=POSITION.name) == POSITION
+        )
+
     @cached_property
     def arrow(self) -> pa.Schema:
         """The table's full row: columns, valid time, system time, provenance."""

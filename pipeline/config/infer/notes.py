@@ -47,7 +47,7 @@ def time_notes(times: list[Time], start: Time | None, end: Time | None) -> list[
     if start is None:
         return notes
     if "local" in (start.form, end.form if end else ""):
-        notes.append("valid time has no offset (Z, +01:00): add one; bitlake does not guess a time zone")
+        notes.append("valid time has no offset (Z, +01:00): it is taken as UTC")
     if end and is_inclusive(start, end):
         notes.append(
             "valid_to looks like the last valid day; bitlake takes it as the first day that is not valid"

@@ -85,7 +85,7 @@ def _texts(repeated: list[str]) -> Guess:
     if form in ("date", "timestamp"):
         return Guess(form)
     if form == "local":
-        return Guess("string", "times without an offset (Z, +01:00): add one to declare a timestamp")
+        return Guess("timestamp", "no offset (Z, +01:00): taken as UTC")
     if all(map(_UUID.fullmatch, values)):
         return Guess("uuid")
     if any(map(_FRACTION.fullmatch, values)) and all(

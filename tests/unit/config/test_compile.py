@@ -98,6 +98,7 @@ def test_positions_in_positions_have_names_apart() -> None:
     assert names(schema.tables[1].key) == ["isin", "position"]
     assert names(schema.tables[1].values) == ["a__Position"]
     assert names(schema.tables[2].key) == ["isin", "position", "b__position"]
+    assert [table.by_position for table in schema.tables] == [False, True, True]
 
 
 def test_arrays_of_scalars() -> None:
@@ -106,6 +107,7 @@ def test_arrays_of_scalars() -> None:
     )
     a, b, c = schema.tables[1:]
     assert (a.scalars, b.scalars, c.scalars) == (True, True, False)
+    assert (a.by_position, b.by_position, c.by_position) == (True, False, True)
     assert [(x.name, x.path) for x in a.values] == [("value", ())]
     assert [(x.name, x.path, x.type) for x in b.own_key] == [("value", (), STRING)]
 
