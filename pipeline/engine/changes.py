@@ -54,9 +54,11 @@ def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.
     )
 
 
-def to_log(batch: Batch, changes: Changes, partition: int) -> bytes:
-    """A log entry: everything that `replay` needs, records that were not applied included (as skipped)."""
-    arrays = [changes.skip, batch.keys, batch.key_start, batch.key_hash]
+def to_log(batch: Batch, changes: Changes, done: slice, partition: int) -> bytes:
+    """A log entry: what `replay` needs of the records `done`; the others, and dead letters, are skipped."""
+    skip = np.ones_like(changes.skip)
+    skip[done] = changes.skip[done]
+    arrays = [skip, batch.keys, batch.key_start, batch.key_hash]
     arrays += [getattr(changes, name) for name, _ in _LOGGED]
     sizes = struct.pack(f"<q{len(arrays)}q", partition, *(a.size for a in arrays))
     return b"".join((sizes, *(np.ascontiguousarray(a).data for a in arrays)))

@@ -19,7 +19,8 @@ from pipeline.temporal.values import length_of, place_of
 from pipeline.versions.columns import Layout
 
 ROW_ROOM = 1 << 26
-"""Version rows that one change may leave at most: a patch over a long history leaves three a segment."""
+ROW_LIMIT = 1 << 23
+"""Version rows at which an epoch is full. One change may leave many more, hence the room beyond."""
 
 
 def new_rows() -> Rows:
@@ -29,10 +30,12 @@ def new_rows() -> Rows:
 
 @dataclass
 class Applied:
-    """What became of a batch: the changes with their system times and outcomes, and the clock after it."""
+    """A batch on its way through the kernel: the changes, those applied so far, and the clock after them."""
 
     changes: Changes
+    partition: int
     clock: int
+    done: int = 0
 
 
 class Timelines:
@@ -46,33 +49,34 @@ class Timelines:
         self._end = END_OF_TIME_DAY if dated else END_OF_TIME_US
         self._next_change = next_change
 
-    def apply(
-        self,
-        batch: Batch,
-        schema: DatasetSchema,
-        offsets: Ints,
-        timestamps: Ints,
-        partition: int,
-        clock: int,
-        rows: Rows,
-    ) -> Applied:
-        """Apply a batch of one partition in record order; its version rows are added to `rows`.
+    def admit(self, batch: Batch, offsets: Ints, timestamps: Ints, partition: int, clock: int) -> Applied:
+        """Make a batch of one partition ready to be applied: its keys are numbered and in memory.
 
         Args:
             batch: decoded records.
-            schema: the dataset's schema after the batch.
             offsets, timestamps: int64[n], per record.
             partition: all records' partition.
             clock: the partition's clock before, in microseconds.
-            rows: gets the version rows.
         """
         changes = changes_of(batch, offsets, timestamps)
         self._number(changes, batch.keys, batch.key_start, batch.key_hash.view(np.int64))
-        rules = self._rules(schema)
-        _, clock = kernel.apply(
-            self.store, rows, self._scratch, changes, 0, ROW_ROOM, partition, clock, rules
+        return Applied(changes, partition, clock)
+
+    def apply(self, admitted: Applied, schema: DatasetSchema, rows: Rows) -> slice:
+        """Apply what is left of a batch in record order, until `rows` is full; which records that were."""
+        first = admitted.done
+        admitted.done, admitted.clock = kernel.apply(
+            self.store,
+            rows,
+            self._scratch,
+            admitted.changes,
+            first,
+            ROW_LIMIT,
+            admitted.partition,
+            admitted.clock,
+            self._rules(schema),
         )
-        return Applied(changes, clock)
+        return slice(first, admitted.done)
 
     def replay(self, schema: DatasetSchema) -> int:
         """Apply the journal's log to the stored keys; how many changes it holds."""

@@ -1,0 +1,145 @@
+"""Committing epochs, one after the other, on a thread of its own: the commit protocol of design.md."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.engine.epoch import Draft, Summary
+from pipeline.engine.journal import Journal
+from pipeline.engine.timelines import Timelines
+from pipeline.faults import reach
+from pipeline.sink.epoch import Epoch, Position, TableRows
+from pipeline.sink.lake_sink import LakeSink
+from pipeline.versions.gather import gather
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A whole epoch and where it ends."""
+
+    draft: Draft
+    position: Position
+
+
+class Committer:
+    """Takes epochs in order and makes each durable in every table; at most one waits.
+
+    Args:
+        sink: where rows go.
+        journal, timelines: the state that the rows came from.
+        topic: the records' topic, for provenance.
+        committed: called on the committing thread after each epoch.
+    """
+
+    def __init__(
+        self,
+        sink: LakeSink,
+        journal: Journal,
+        timelines: Timelines,
+        topic: str,
+        committed: Callable[[Position, Summary], None],
+    ) -> None:
+        self._sink, self._journal, self._timelines = sink, journal, timelines
+        self._topic, self._committed = topic, committed
+        self._waiting: queue.Queue[Cut | None] = queue.Queue(1)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="commit")
+        self._thread.start()
+
+    def commit(self, cut: Cut) -> None:
+        """Hand over an epoch; waits while another one waits.
+
+        Raises:
+            BitlakeError: an earlier epoch failed.
+        """
+        while True:
+            self._check()
+            try:
+                return self._waiting.put(cut, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def drain(self) -> None:
+        """Wait until every epoch handed over is committed.
+
+        Raises:
+            BitlakeError: an epoch failed.
+        """
+        while self._waiting.unfinished_tasks and self._thread.is_alive():
+            with self._waiting.all_tasks_done:
+                self._waiting.all_tasks_done.wait(0.2)
+        self._check()
+
+    def close(self) -> None:
+        """Wait until every epoch handed over is committed, or one has failed.
+
+        Raises:
+            BitlakeError: an epoch failed.
+        """
+        while self._thread.is_alive():
+            try:
+                self._waiting.put(None, timeout=0.2)
+                break
+            except queue.Full:
+                continue
+        self._thread.join()
+        self._check()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _run(self) -> None:
+        try:
+            while (cut := self._waiting.get()) is not None:
+                self._commit(cut)
+                self._waiting.task_done()
+        except BaseException as failure:
+            self._failure = failure
+
+    def _commit(self, cut: Cut) -> None:
+        begun, position = time.perf_counter(), cut.position
+        self._journal.begin(position)
+        reach("after-intent")
+        epoch = self._epoch(cut)
+        gathered = time.perf_counter()
+        files = self._sink.write(epoch)
+        reach("before-file-list")
+        self._journal.record_files(files, cut.draft.log)
+        reach("after-file-list")
+        written = time.perf_counter()
+        self._sink.commit(files)
+        self._journal.finish(position)
+        reach("after-state")
+        summary = cut.draft.total()
+        log.info(
+            "committed",
+            extra={
+                "dataset": cut.draft.dataset.name,
+                "epoch": position.epoch,
+                "offsets": position.offsets,
+                "records": summary.records,
+                "changes": summary.changes,
+                "no_ops": summary.no_ops,
+                "dead_letters": summary.dead_letters,
+                "versions": summary.versions,
+                "gather_seconds": round(gathered - begun, 3),
+                "write_seconds": round(written - gathered, 3),
+                "commit_seconds": round(time.perf_counter() - written, 3),
+            },
+        )
+        self._committed(position, summary)
+
+    def _epoch(self, cut: Cut) -> Epoch:
+        draft, timelines = cut.draft, self._timelines
+        fields = draft.rows.fields[:, : draft.rows.count[0]]
+        versions = gather(draft.dataset, self._topic, timelines.store, timelines.keys, fields)
+        tables = tuple(TableRows(v.schema, v.open, v.closed) for v in versions)
+        return Epoch(draft.dataset, cut.position, tables, draft.dead_letters(cut.position))
+

@@ -1,0 +1,150 @@
+"""One dataset being written: decoder, timelines and committer, and the epoch between them."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.config import DatasetConfig, LakeConfig, ValidEnd, ValidTime, dataset_schema
+from pipeline.decode import Batch, Decoder
+from pipeline.engine.committer import Committer, Cut
+from pipeline.engine.epoch import Draft, Summary
+from pipeline.engine.journal import Journal
+from pipeline.engine.options import decode_options
+from pipeline.engine.recover import restore, settle
+from pipeline.engine.timelines import Timelines
+from pipeline.schema import DatasetSchema
+from pipeline.sink.epoch import Position
+from pipeline.sink.lake_sink import LakeSink
+from pipeline.source.block import Block
+from pipeline.temporal.change import NONE_GIVEN, R_KEY
+from pipeline.temporal.store import Ints
+from state.base import StateBackend
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_RECORDS = 8_000_000
+"""Logged records after which the keys that they touched are written, and the log starts anew."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A batch, and the dataset's schema after it."""
+
+    batch: Batch
+    schema: DatasetSchema
+
+
+class DatasetWriter:
+    """Writes one dataset; not to be used by two threads at once.
+
+    Args:
+        lake: the whole configuration.
+        config: the dataset's.
+        sink, backend: where rows and state go.
+        envelope: records come in envelopes.
+        committed: called after each epoch, on another thread.
+
+    Attributes:
+        position: where the records applied so far end.
+    """
+
+    def __init__(
+        self,
+        lake: LakeConfig,
+        config: DatasetConfig,
+        sink: LakeSink,
+        backend: StateBackend,
+        *,
+        envelope: bool,
+        committed: Callable[[Position, Summary], None],
+    ) -> None:
+        self._config, self._limits, self._seed = config, lake.commit, Journal.seed(backend)
+        self._journal = Journal(backend, config.name)
+        partition_by = [field.iceberg for field in config.partition_by]
+        schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
+        settle(sink, self._journal, schema)
+        schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
+        self._timelines = Timelines(
+            self._journal,
+            dated=config.valid_time is ValidTime.DATE,
+            next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
+        )
+        self.position = restore(sink, self._journal, schema, self._timelines, self._seed)
+        self._decoder = Decoder(schema, decode_options(config, envelope=envelope), self._seed)
+        self._draft, self._envelope = Draft(schema), envelope
+        self._dirty: list[Ints] = []
+        self._logged = 0
+        self._committer = Committer(sink, self._journal, self._timelines, config.topic, committed)
+
+    def decode(self, block: Block) -> Decoded:
+        """Decode a block's records; may run ahead of `apply` on another thread."""
+        batch = self._decoder.decode(block.buffer, block.starts, block.ends)
+        return Decoded(batch, self._decoder.schema)
+
+    def apply(
+        self, decoded: Decoded, block: Block, started: int, partition: int, progress: Callable[[int], object]
+    ) -> None:
+        """Apply a batch of records and cut epochs as they fill.
+
+        Args:
+            decoded, block: the records, decoded and as they came.
+            started: the system time, in microseconds, of records that come without an envelope.
+            partition: the records' partition.
+            progress: given how many of the block's records an epoch holds, what it remembers of the source.
+        """
+        batch, first = decoded.batch, self.position.offsets.get(partition, 0)
+        offsets = np.arange(first, first + len(batch))
+        timestamps = batch.timestamp if self._envelope else np.full(len(batch), started)
+        clock = self.position.clocks.get(partition, NONE_GIVEN)
+        admitted = self._timelines.admit(batch, offsets, timestamps, partition, clock)
+        while admitted.done < len(batch):
+            done = self._timelines.apply(admitted, decoded.schema, self._draft.rows)
+            self._draft.dataset = decoded.schema
+            self._draft.add(batch, block, admitted, done, self._config.topic)
+            self._advance(partition, first + done.stop, admitted.clock, progress(done.stop))
+            if admitted.done < len(batch):
+                self.cut()
+
+    def cut_if_full(self) -> None:
+        """End the epoch if it holds enough, or has lasted long enough."""
+        if self._draft.full(self._limits.records, self._limits.seconds):
+            self.cut()
+
+    def cut(self) -> None:
+        """End the epoch here and hand it over to be committed; nothing where it holds no records."""
+        draft = self._draft
+        if draft.summary.records == 0:
+            return
+        self.position = replace(self.position, epoch=self.position.epoch + 1)
+        self._dirty.append(np.unique(draft.rows.fields[R_KEY, : draft.rows.count[0]]))
+        self._logged += draft.summary.records
+        self._committer.commit(Cut(draft, self.position))
+        self._draft = Draft(draft.dataset)
+        if self._logged >= CHECKPOINT_RECORDS:
+            self._checkpoint()
+
+    def finish(self, progress: object) -> None:
+        """Commit what is left, with the progress that a finished source leaves."""
+        self.position = replace(self.position, progress=progress)  # type: ignore[arg-type]
+        self.cut()
+
+    def close(self) -> None:
+        """Wait for the epochs handed over; what was not cut is forgotten, to be read again."""
+        self._committer.close()
+
+    def _advance(self, partition: int, offset: int, clock: int, progress: object) -> None:
+        clocks = {**self.position.clocks, **({} if clock == NONE_GIVEN else {partition: clock})}
+        self.position = replace(
+            self.position,
+            offsets={**self.position.offsets, partition: offset},
+            clocks=clocks,
+            horizon=min(clocks.values(), default=0) - 1,
+            progress=progress,  # type: ignore[arg-type]
+        )
+
+    def _checkpoint(self) -> None:
+        self._committer.drain()
+        self._timelines.checkpoint(np.unique(np.concatenate(self._dirty)))
+        self._dirty, self._logged = [], 0

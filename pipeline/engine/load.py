@@ -1,0 +1,193 @@
+"""Loading files: blocks are read and decoded ahead on threads of their own, applied on the caller's."""
+
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pipeline.config import LakeConfig
+from pipeline.engine.dataset import DatasetWriter
+from pipeline.engine.epoch import Summary
+from pipeline.engine.progress import Progress
+from pipeline.sink.catalog import open_catalog
+from pipeline.sink.epoch import Position
+from pipeline.sink.lake_sink import LakeSink
+from pipeline.source.block import Block
+from pipeline.source.files import FileSource
+from state import StateBackend, open_state
+
+T = TypeVar("T")
+PARTITION = 0
+"""Files are one partition per dataset."""
+TICK = 0.5
+"""Seconds after which a source that gives nothing is left, to see whether an epoch is due."""
+
+
+class Watcher(Protocol):
+    """Is told how a load gets on; from several threads."""
+
+    def read(self, records: int, bytes_done: int, bytes_total: int | None) -> None:
+        """So much is applied: records of this load, bytes of the files as stored."""
+
+    def committed(self, position: Position, summary: Summary) -> None:
+        """An epoch is in every table."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def read(self, records: int, bytes_done: int, bytes_total: int | None) -> None:
+        """Nothing."""
+
+    def committed(self, position: Position, summary: Summary) -> None:
+        """Nothing."""
+
+
+class Engine:
+    """The embedded runtime of one lake: a context manager that holds its state.
+
+    Raises:
+        StateLocked: another process has the state open.
+        Unavailable: the catalog does not answer.
+    """
+
+    def __init__(self, lake: LakeConfig) -> None:
+        self._lake = lake
+        self._backend: StateBackend = open_state(lake.state)
+        self._sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._backend.close()
+
+    def load_files(
+        self, dataset: str, files: Sequence[str | Path], *, envelope: bool = False, watcher: Watcher | None = None
+    ) -> Summary:
+        """Load JSON Lines files in order; each is new records, but an unfinished load of them goes on.
+
+        Args:
+            dataset: its name.
+            files: paths; ``-`` is standard input.
+            envelope: each line is ``{"timestamp": ..., "key": ..., "value": ...}``.
+            watcher: is told how it gets on.
+
+        Raises:
+            BadInput: a file can't be read; what came before it is committed.
+        """
+        return _Load(self._lake, self._sink, self._backend, dataset, envelope, watcher or Silent()).run(files)
+
+
+class _Load:
+    """One call of `Engine.load_files`."""
+
+    def __init__(
+        self,
+        lake: LakeConfig,
+        sink: LakeSink,
+        backend: StateBackend,
+        dataset: str,
+        envelope: bool,
+        watcher: Watcher,
+    ) -> None:
+        self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
+        self._records = 0
+        config = lake.dataset(dataset)
+        self._writer = DatasetWriter(lake, config, sink, backend, envelope=envelope, committed=self._committed)
+
+    def run(self, files: Sequence[str | Path]) -> Summary:
+        try:
+            sources = [FileSource(path) for path in files]
+            identities = [source.identity for source in sources]
+            begun = Progress.from_json(self._writer.position.progress)
+            if begun is None or not begun.concerns(identities):
+                begun = Progress(time.time_ns() // 1000)
+            for source in sources:
+                if source.identity is None or source.identity not in begun.done:
+                    begun = self._load(source, begun)
+            self._writer.finish({})
+        finally:
+            self._writer.close()
+        return self._summary
+
+    def _load(self, source: FileSource, begun: Progress) -> Progress:
+        identity = source.identity
+        if identity is not None and identity == begun.current:
+            source.skip(begun.line)
+        blocks = (block for block in _ahead(source) if block is not None)
+        for item in _ahead(((block, self._writer.decode(block)) for block in blocks), tick=TICK):
+            # Before a batch, not after it: the last epoch of a load is the one that says it is finished.
+            self._writer.cut_if_full()
+            if item is None:
+                continue
+            block, decoded = item
+
+            def progress(done: int, block: Block = block) -> object:
+                if identity is None:
+                    return {}
+                return Progress(begun.started, begun.done, identity, block.first_line + done).to_json()
+
+            self._writer.apply(decoded, block, begun.started, PARTITION, progress)
+            self._records += len(block)
+            self._watcher.read(self._records, block.bytes_done, source.size)
+        done = begun.done if identity is None else (*begun.done, identity)
+        return Progress(begun.started, done)
+
+    def _committed(self, position: Position, summary: Summary) -> None:
+        with self._lock:
+            self._summary += summary
+        self._watcher.committed(position, summary)
+
+
+def _ahead(items: Iterable[T], tick: float | None = None) -> Iterator[T | None]:
+    """The same items, made on another thread up to two ahead; None when there is none for `tick` seconds.
+
+    An error of `items` is raised in its place.
+    """
+    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(2)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_make, args=(items, made, stopped), name="ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                item, error = made.get(timeout=tick)
+            except queue.Empty:
+                yield None
+                continue
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _make(
+    items: Iterable[T], made: "queue.Queue[tuple[T | None, BaseException | None]]", stopped: threading.Event
+) -> None:
+    try:
+        for item in items:
+            if not _offer(made, (item, None), stopped):
+                return
+        _offer(made, (None, None), stopped)
+    except BaseException as error:
+        _offer(made, (None, error), stopped)
+    finally:
+        if isinstance(items, Generator):
+            items.close()
+
+
+def _offer(target: "queue.Queue[T]", item: T, stopped: threading.Event) -> bool:
+    while not stopped.is_set():
+        try:
+            target.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False

@@ -1,0 +1,17 @@
+"""What the configuration says of a dataset, in the decoder's terms."""
+
+from pipeline.config import DatasetConfig, ValidTime
+from pipeline.decode.options import DecodeOptions
+
+
+def decode_options(config: DatasetConfig, *, envelope: bool) -> DecodeOptions:
+    """How the dataset's records are read."""
+    return DecodeOptions(
+        valid_from=config.valid_from,
+        valid_to=config.valid_to,
+        valid_unit=config.valid_unit.value if config.valid_unit else None,
+        operation=config.operation,
+        dated=config.valid_time is ValidTime.DATE,
+        envelope=envelope,
+        on_new_field=config.on_new_field.value,
+    )

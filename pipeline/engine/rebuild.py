@@ -1,0 +1,162 @@
+"""The state, built anew from the tables: open segments, and every key's last system time.
+
+An open row stands only if its closed twin is nowhere in the table; the twins are met first, as a set of
+hashes of (table, key, system_from, valid_from), compared whole when they meet.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.decode.hashing import hash_bytes
+from pipeline.engine.timelines import Timelines
+from pipeline.schema import END_OF_TIME_US, DatasetSchema, TableSchema
+from pipeline.sink.lake_sink import LakeSink
+from pipeline.temporal import keys as numbering
+from pipeline.temporal.change import META_PARTITION, OPERATIONS
+from pipeline.temporal.children import aux_of
+from pipeline.temporal.jit import kernel
+from pipeline.temporal.pages import insert
+from pipeline.temporal.store import CHILDREN, LAST, PARENTS, Bytes, Ints, Store
+from pipeline.temporal.values import keep, keep_child
+from pipeline.versions.scatter import encode
+
+_TIMES = ("valid_from", "valid_to", "system_from", "system_to")
+
+
+def rebuild(sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, seed: int) -> None:
+    """Fill empty timelines with what the tables believe now."""
+    record_key = len(dataset.parent.key)
+    for number, table in enumerate(dataset.tables):
+        closed = _closed_twins(sink, table)
+        for batch in sink.scan_versions(table):
+            rows = _without_twins(batch, closed, table)
+            _raise_last(timelines, table, record_key, batch, seed)
+            if rows.num_rows:
+                _insert(timelines, number, table, record_key, rows, seed)
+
+
+def _identity(table: TableSchema) -> list[str]:
+    return [*(c.name for c in table.key), "system_from", "valid_from"]
+
+
+def _is_closed(batch: pa.RecordBatch) -> pa.Array:
+    end = pa.scalar(END_OF_TIME_US, pa.int64())
+    return pc.less(batch.column("system_to").cast(pa.int64()), end)
+
+
+def _closed_twins(sink: LakeSink, table: TableSchema) -> pa.Table | None:
+    names = _identity(table)
+    parts = [
+        batch.filter(_is_closed(batch)).select(names) for batch in sink.scan_versions(table) if batch.num_rows
+    ]
+    return _plain(pa.Table.from_batches(parts)) if parts else None
+
+
+def _without_twins(batch: pa.RecordBatch, closed: pa.Table | None, table: TableSchema) -> pa.RecordBatch:
+    rows = batch.filter(pc.invert(_is_closed(batch)))
+    if closed is None or not rows.num_rows:
+        return rows
+    numbered = _plain(pa.Table.from_batches([rows.select(_identity(table))]))
+    numbered = numbered.append_column("row", pa.array(np.arange(rows.num_rows)))
+    left = numbered.join(closed, _identity(table), join_type="left anti")
+    return rows.take(left.column("row").combine_chunks().sort())
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Extension types as their storage: joins know no others."""
+    columns = []
+    for column in table.columns:
+        chunks = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in column.chunks]
+        columns.append(pa.chunked_array(chunks, type=chunks[0].type if chunks else column.type))
+    return pa.table(columns, names=table.column_names)
+
+
+def _numbers(
+    timelines: Timelines, table: TableSchema, record_key: int, batch: pa.RecordBatch, seed: int
+) -> Ints:
+    data, starts = encode(table.key[:record_key], batch, payload=False)
+    timelines.keys = numbering.with_room(timelines.keys, batch.num_rows)
+    numbers, hashes = np.empty(batch.num_rows, np.int64), np.empty(batch.num_rows, np.int64)
+    hash_all(data, starts, np.uint64(seed), hashes)
+    numbering.number_all(timelines.keys, np.zeros(batch.num_rows, np.uint8), hashes, data, starts, numbers)
+    return numbers
+
+
+def _raise_last(
+    timelines: Timelines, table: TableSchema, record_key: int, batch: pa.RecordBatch, seed: int
+) -> None:
+    if not batch.num_rows:
+        return
+    numbers = _numbers(timelines, table, record_key, batch, seed)
+    from_, to = (_int64(batch, name) for name in ("system_from", "system_to"))
+    last = np.where(to < END_OF_TIME_US, to, from_)
+    np.maximum.at(timelines.store.keys[:, LAST], numbers, last)
+
+
+def _insert(
+    timelines: Timelines, number: int, table: TableSchema, record_key: int, rows: pa.RecordBatch, seed: int
+) -> None:
+    keys = _numbers(timelines, table, record_key, rows, seed)
+    own, own_starts = encode(table.key[record_key:], rows, payload=False)
+    values, value_starts = encode(table.values, rows, payload=True)
+    times = np.stack([_int64(rows, name) for name in _TIMES[:3]])
+    operations = pc.index_in(rows.column("operation"), pa.array(OPERATIONS)).to_numpy().astype(np.int64)
+    partitions = _int64(rows, "source_partition")
+    meta = (partitions << META_PARTITION) | operations
+    insert_all(
+        timelines.store,
+        number,
+        keys,
+        times,
+        _int64(rows, "source_offset"),
+        meta,
+        own,
+        own_starts,
+        values,
+        value_starts,
+        np.uint64(seed),
+    )
+
+
+def _int64(batch: pa.RecordBatch, name: str) -> Ints:
+    column = batch.column(name)
+    if pa.types.is_date32(column.type):
+        column = column.cast(pa.int32())
+    return np.asarray(column.cast(pa.int64()).to_numpy())
+
+
+@kernel
+def hash_all(data: Bytes, starts: Ints, seed: np.uint64, out: Ints) -> None:
+    """Hash n stretches as the decoder does."""
+    for i in range(out.size):
+        out[i] = np.int64(hash_bytes(data, starts[i], starts[i + 1], seed))
+
+
+@kernel
+def insert_all(
+    store: Store,
+    table: int,
+    keys: Ints,
+    times: Ints,
+    offsets: Ints,
+    meta: Ints,
+    own: Bytes,
+    own_starts: Ints,
+    values: Bytes,
+    value_starts: Ints,
+    seed: np.uint64,
+) -> None:
+    """Add open rows of a table as segments."""
+    for i in range(keys.size):
+        at, length = value_starts[i], value_starts[i + 1] - value_starts[i]
+        start, end, system = times[0, i], times[1, i], times[2, i]
+        if table == 0:
+            value = keep(store, values, at, length)
+            insert(store.parents, store.keys, keys[i], PARENTS, start, 0, end, system, offsets[i], meta[i], value)
+            continue
+        own_at, own_length = own_starts[i], own_starts[i + 1] - own_starts[i]
+        value = keep_child(store, table, own, own_at, own_length, values, at, length)
+        aux = aux_of(np.int64(hash_bytes(own, own_at, own_at + own_length, seed)), table)
+        insert(store.children, store.keys, keys[i], CHILDREN, start, aux, end, system, offsets[i], meta[i], value)
+
