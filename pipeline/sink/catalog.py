@@ -105,7 +105,7 @@ def explained(where: str) -> Iterator[None]:
     except NoSuchTableError as error:
         raise Refused(
             f"a table of the dataset is gone: {error}",
-            next_step="stop what dropped it; if that was on purpose, remove the state and load the data again",
+            next_step="stop what dropped it; if that was meant, remove the state and load the data again",
         ) from error
     except TRANSIENT as error:
         raise Unavailable(

@@ -14,12 +14,12 @@ def is_local(location: str) -> bool:
     return urlparse(location).scheme in ("", "file")
 
 
-def sync(location: str) -> None:
-    """Force a written local file, and the entry for it in its directory, to disk; no effect elsewhere."""
+def sync(location: str, *, folder: bool = True) -> None:
+    """Force a written local file, and the entries of its folder, to disk; no effect elsewhere."""
     if not is_local(location):
         return
     path = Path(urlparse(location).path)
-    for target in (path, path.parent):
+    for target in (path, path.parent) if folder else (path,):
         descriptor = os.open(target, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -37,7 +37,7 @@ class _SyncedStream:
 
     def close(self) -> None:
         self._stream.close()
-        sync(self._location)
+        sync(self._location, folder=self._location.endswith(".json"))
 
     def tell(self) -> int:
         return self._stream.tell()
@@ -59,8 +59,9 @@ class _SyncedFile(PyArrowFile):
 class DurableFileIO(PyArrowFileIO):
     """pyiceberg's own FileIO, with local metadata files synced as they are closed.
 
-    Without it a power cut can leave a catalog that names a metadata file of zero bytes. Data files go
-    through Arrow's own stream, which can't be wrapped: their writer calls `sync`.
+    Without it a power cut can leave a catalog that names a metadata file of zero bytes. The folder is
+    synced with the metadata file, which is the last that a commit writes there. Data files go through
+    Arrow's own stream, which can't be wrapped: their writer calls `sync`.
     """
 
     def new_output(self, location: str) -> PyArrowFile:

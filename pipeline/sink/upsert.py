@@ -6,6 +6,7 @@ docs/decisions/0007-upsert-copy-on-write.md tells what that costs.
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -24,6 +25,8 @@ from pipeline.sink.file_list import TableFiles
 from pipeline.sink.files import FileName, write_rows
 from pipeline.sink.scan import read_task
 from pipeline.sink.tables import KEY
+
+log = logging.getLogger(__name__)
 
 NO_END = "9999-12-31T00:00:00+00:00"
 _MAX_LISTED_KEYS = 200
@@ -88,6 +91,13 @@ def rewrite(table: Table, closed: pa.Table, name: FileName) -> tuple[list[DataFi
             f"{'.'.join(table.name())}: of {len(closed)} rows to close, {found} are open in the table",
             next_step="rebuild the state from the tables; if that does not help, report this as a bug",
         )
+    log.info(
+        "%s: %d closed rows, %d data files rewritten with %d rows",
+        ".".join(table.name()),
+        len(closed),
+        len(taken),
+        sum(file.record_count for file in put),
+    )
     return taken, put
 
 

@@ -113,3 +113,14 @@ def test_no_identifier_fields(tmp_path: Path, sink: LakeSink) -> None:
         assert table.schema().identifier_field_ids == []
         assert table.format_version == 2
         assert table.schema().find_field("isin").doc == '["isin"]'
+
+
+def test_an_epoch_can_be_written_before_the_last_is_committed(sink: LakeSink) -> None:
+    schema = sink.open(lakes.dataset(), mode="append", partition_by=[])
+    first = sink.write(lakes.epoch(schema, 1, opened=[{"isin": "A"}]))
+    more = grown(schema, lakes.column("n", "int", declared=False))
+    second = sink.write(lakes.epoch(more, 2, opened=[{"isin": "B", "n": 2}]))
+    sink.commit(first)
+    sink.commit(second)
+    assert {row["isin"]: row["n"] for row in lakes.read(sink, more.parent)} == {"A": None, "B": 2}
+    assert sink.positions(more)["ref.bonds"] == lakes.position(2)
