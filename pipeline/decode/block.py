@@ -55,7 +55,7 @@ from pipeline.decode.layout import (
     VALID_TO,
     Code,
 )
-from pipeline.decode.memory import inlined, kernel, peek
+from pipeline.decode.memory import entry_point, inlined, kernel, peek
 from pipeline.decode.rows import equal_keys, put_given, put_key, put_values, whole_keys
 from pipeline.decode.scan import scan_record
 from pipeline.decode.slots import keep, valid_instant
@@ -95,6 +95,7 @@ class Scratch(NamedTuple):
     stack: Any
     own_keys: Any
     whole_keys: Any
+    places: Any
 
 
 class Output(NamedTuple):
@@ -202,11 +203,13 @@ def _values(
 
 
 @kernel
-def _children(first: int, registers: Any, rows: Any, own: Any, whole: Any, keys: Any, hashes: Any, seed: Any) -> int:
+def _children(
+    first: int, registers: Any, rows: Any, own: Any, whole: Any, keys: Any, hashes: Any, places: Any, seed: Any
+) -> int:
     last = registers[R_ROWS]
     if registers[R_NESTED] != 0 and not whole_keys(rows, first, last, own, whole, keys, registers):
         return 0
-    if equal_keys(rows, first, last, keys, hashes, seed):
+    if equal_keys(rows, first, last, keys, hashes, places, registers, seed):
         return _fault(_KEY_EQUAL, -1, -1, registers)
     return 0
 
@@ -236,7 +239,7 @@ def _clear(slots: Any, last: int, registers: Any) -> None:
     registers[R_LABEL] = -1
 
 
-@kernel
+@entry_point
 def decode_block(
     buffer: Any, starts: Any, ends: Any, key_starts: Any, key_ends: Any, stamps: Any,
     first: int, plan: Plan, scratch: Scratch, registers: Any, out: Output, seed: Any,
@@ -247,7 +250,7 @@ def decode_block(
         DONE; or STOP_FULL: an output (R_FULL) is too small; or STOP_NEW: a record has new fields.
     """
     entries, words, lookup, follow, actions, nodes, below, tables, columns = plan
-    slots, arena, frames, seen, stack, own_keys, whole = scratch
+    slots, arena, frames, seen, stack, own_keys, whole, places = scratch
     rows, hashes = out.rows, out.row_hash
     nested = registers[R_NESTED] != 0
     row_keys = own_keys if nested else out.row_keys
@@ -311,7 +314,7 @@ def decode_block(
                 code = _fault(registers[R_SOFT], registers[R_SOFT_LABEL], registers[R_SOFT_AT], registers)
             elif registers[R_FULL] == 0:
                 if registers[R_ROWS] > row:
-                    code = _children(row, registers, rows, own_keys, whole, out.row_keys, hashes, seed)
+                    code = _children(row, registers, rows, own_keys, whole, out.row_keys, hashes, places, seed)
                 if code == 0:
                     if registers[R_NEW] != 0:
                         registers[R_FULL] = -1

@@ -1,17 +1,21 @@
 """The decoder of a dataset: JSON records in, arrays of changes out."""
 
 
+import ctypes
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode.arrays import grown, new_output, to_batch
+from pipeline.decode.arrays import doubled, grown, new_output, to_batch
 from pipeline.decode.batch import Batch
 from pipeline.decode.block import Output, Scratch, decode_block
 from pipeline.decode.hashing import PROCESS_SEED
+from pipeline.decode.infer import Misfit, evolved
 from pipeline.decode.layout import (
-    DONE,
     F_FIELDS,
     FULL_OWN_KEYS,
+    FULL_PLACES,
     FULL_WHOLE_KEYS,
     NEW_DEAD_LETTER,
     NEW_EVOLVE,
@@ -36,6 +40,7 @@ from pipeline.decode.layout import (
     R_VALUES,
     STOP_FULL,
     UNITS,
+    Code,
 )
 from pipeline.decode.options import DecodeOptions, Path
 from pipeline.decode.plan import compile_plan
@@ -43,7 +48,16 @@ from pipeline.schema import DatasetSchema
 
 _ON_NEW = {"evolve": NEW_EVOLVE, "ignore": NEW_IGNORE, "dead_letter": NEW_DEAD_LETTER}
 _PER_BLOCK = (R_ROWS, R_ROW_KEYS, R_ROW_VALUES, R_KEYS, R_VALUES, R_FINAL_KEYS)
+_SCRATCH = {FULL_OWN_KEYS: "own_keys", FULL_WHOLE_KEYS: "whole_keys", FULL_PLACES: "places"}
+_MOST_REFUSED = 1000
 _ROLE_NAMES = ("valid_from", "valid_to", "operation", "timestamp", "key", "value")
+
+
+def _aliased(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same memory as an array that may be written to, so that kernels are compiled for one type only."""
+    if buffer.flags.writeable or len(buffer) == 0:
+        return np.ascontiguousarray(buffer)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * len(buffer)).from_address(buffer.ctypes.data))
 
 
 class Decoder:
@@ -87,46 +101,56 @@ class Decoder:
         stamps = none if timestamps is None else timestamps
         output = new_output(len(starts), int((ends - starts).sum()), children=len(self.schema.tables) > 1)
         self._registers[list(_PER_BLOCK)] = 0
-        self._arena = np.empty(int((ends - starts).max(initial=0)) + 64, np.uint8)
-        first, outcome = 0, STOP_FULL
-        while outcome != DONE:
-            arguments = (buffer, starts, ends, *keys, stamps, first, self._plan, self._scratch())
-            with np.errstate(over="ignore"):
-                outcome = decode_block(*arguments, self._registers, output, self._seed)
-            first = int(self._registers[R_NEXT])
-            if outcome == STOP_FULL:
-                output = self._grow(output)
-            elif outcome != DONE:
-                first += self._learn(buffer[starts[first] : ends[first]].tobytes(), output, first)
+        self._arena = np.empty(self._longest(starts, ends, keys) + 64, np.uint8)
+        spans = (_aliased(buffer), starts, ends, *keys, stamps)
+        first = 0
+        while True:
+            output, stopped = self._run(spans, first, output)
+            if stopped == len(starts):
+                break
+            output = self._learn(spans, stopped, output)
+            first = stopped + 1
         if self._registers[R_NESTED]:
             self._registers[R_ROW_KEYS] = self._registers[R_FINAL_KEYS]
         return to_batch(output, self._registers, self._column_names())
 
-    def _scratch(self) -> Scratch:
-        return Scratch(
-            self._slots, self._arena, self._frames, self._seen, self._stack, self._own_keys, self._whole_keys
-        )
+    def _run(self, spans: tuple[NDArray[Any], ...], first: int, output: Output) -> tuple[Output, int]:
+        """Decode from a record on, up to the end or to a record with new fields; tells where that is."""
+        outcome = STOP_FULL
+        while outcome == STOP_FULL:
+            scratch = self._scratch._replace(arena=self._arena)
+            with np.errstate(over="ignore"):
+                outcome = decode_block(*spans, first, self._plan, scratch, self._registers, output, self._seed)
+            first = int(self._registers[R_NEXT])
+            if outcome == STOP_FULL:
+                output = self._grow(output)
+        return output, first
+
+    @staticmethod
+    def _longest(starts: NDArray[np.int64], ends: NDArray[np.int64], keys: tuple[NDArray[np.int64], ...]) -> int:
+        return int(max((ends - starts).max(initial=0), (keys[1] - keys[0]).max(initial=0)))
 
     def _grow(self, output: Output) -> Output:
-        full = int(self._registers[R_FULL])
-        if full == FULL_OWN_KEYS:
-            self._own_keys = np.empty(2 * len(self._own_keys), np.uint8)
-        elif full == FULL_WHOLE_KEYS:
-            self._whole_keys = np.empty(2 * len(self._whole_keys), np.uint8)
-        else:
-            return grown(output, full)
+        name = _SCRATCH.get(int(self._registers[R_FULL]))
+        if name is None:
+            return grown(output, int(self._registers[R_FULL]))
+        self._scratch = self._scratch._replace(**{name: doubled(getattr(self._scratch, name))})
         return output
 
     def _compile(self) -> None:
         compiled = compile_plan(self.schema, self.options, self._labels, self._refused, self._seed)
         options, registers = self.options, self._registers
         self._plan = compiled.plan
-        self._slots = np.zeros((len(compiled.plan.columns), 3), np.int64)
-        self._seen = np.zeros(len(compiled.plan.entries), np.int64)
-        self._frames = np.zeros((options.max_depth + 2, F_FIELDS), np.int64)
-        self._stack = np.zeros(options.max_depth + 2, np.uint8)
-        self._own_keys = np.empty(4096, np.uint8)
-        self._whole_keys = np.empty(4096, np.uint8)
+        self._scratch = Scratch(
+            slots=np.zeros((len(compiled.plan.columns), 3), np.int64),
+            arena=np.empty(0, np.uint8),
+            frames=np.zeros((options.max_depth + 3, F_FIELDS), np.int64),
+            seen=np.zeros(len(compiled.plan.entries), np.int64),
+            stack=np.zeros(options.max_depth + 3, np.uint8),
+            own_keys=np.empty(4096, np.uint8),
+            whole_keys=np.empty(4096, np.uint8),
+            places=np.empty(1024, np.int64),
+        )
         registers[R_CLOCK] = 0
         registers[R_MAX_DEPTH] = options.max_depth + (1 if options.envelope else 0)
         registers[R_ON_NEW] = _ON_NEW[options.on_new_field]
@@ -137,8 +161,36 @@ class Decoder:
         registers[R_KEY_ENTRY] = compiled.key_entry
         registers[R_NESTED] = compiled.nested
 
-    def _learn(self, record: bytes, output: Output, index: int) -> int:
-        raise NotImplementedError
+    def _learn(self, spans: tuple[NDArray[Any], ...], index: int, output: Output) -> Output:
+        """Decode a record with new fields: as columns, if it becomes a change then; else a dead letter."""
+        buffer, starts, ends, *others = spans
+        before = self.schema, dict(self._labels)
+        try:
+            record = buffer[starts[index] : ends[index]].tobytes()
+            self.schema = evolved(record, self.schema, self.options)
+        except Misfit as misfit:
+            self._reject(output, index, misfit.code)
+            if misfit.lasting and len(self._refused) < _MOST_REFUSED:
+                self._refused[misfit.table, misfit.path] = misfit.code
+                self._compile()
+            return output
+        self._compile()
+        upto = (buffer, starts[: index + 1], ends[: index + 1], *others)
+        output, stopped = self._run(upto, index, output)
+        if stopped == index:
+            self._reject(output, index, Code.UNKNOWN_FIELD)
+        if output.status[index] != Code.OK:
+            self.schema, self._labels = before
+            if output.error_column[index] >= len(_ROLE_NAMES) + len(self._labels):
+                output.error_column[index] = -1
+            self._compile()
+        return output
+
+    def _reject(self, output: Output, index: int, code: Code) -> None:
+        output.status[index] = code
+        output.key_start[index + 1] = self._registers[R_KEYS]
+        output.value_start[index + 1] = self._registers[R_VALUES]
+        output.child_first[index + 1] = self._registers[R_ROWS]
 
     def _column_names(self) -> tuple[str, ...]:
         names = [f"{self.schema.tables[table].name}.{name}" for table, name in self._labels]

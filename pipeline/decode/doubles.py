@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode.layout import Code
+from pipeline.decode.layout import BIG_LIMBS, R_BIG, Code
 from pipeline.decode.memory import (
     float_bits,
     inlined,
@@ -87,13 +87,16 @@ def _nearest(mantissa: Any, exponent: int) -> int:
 
 
 @kernel
-def double_bits(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, dropped: bool) -> int:
+def double_bits(
+    buffer: Any, at: int, end: int, mantissa: Any, exponent: int, dropped: bool, registers: Any
+) -> int:
     """The bits of the double nearest to a positive number, which `mantissa` begins.
 
     Args:
         buffer, at, end: the number's text, read again only if it matters.
         mantissa, exponent: its first 19 digits and their exponent.
         dropped: digits other than 0 follow those.
+        registers: the decoder's, for the memory of big numbers in them.
     """
     bits = _nearest(mantissa, exponent)
     if not dropped:
@@ -101,15 +104,16 @@ def double_bits(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, dr
     above = _nearest(mantissa + _ONE, exponent)
     if above == bits or bits >= _INFINITY:
         return bits
-    return above if _beyond_half(buffer, at, end, bits) else bits
+    return above if _beyond_half(buffer, at, end, bits, registers) else bits
 
 
 @kernel
-def _beyond_half(buffer: Any, at: int, end: int, bits: int) -> bool:
+def _beyond_half(buffer: Any, at: int, end: int, bits: int, big: Any) -> bool:
     """Whether a number rounds up from the double with these bits, judged by all its digits."""
-    size = 160
-    ours, theirs = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    power = _digits(buffer, at, end, ours)
+    ours, theirs = R_BIG, R_BIG + BIG_LIMBS
+    for k in range(2 * BIG_LIMBS):
+        big[ours + k] = 0
+    power = _digits(buffer, at, end, big, ours)
     fraction = bits & ((1 << 52) - 1)
     exponent = bits >> 52
     if exponent > 0:
@@ -118,39 +122,39 @@ def _beyond_half(buffer: Any, at: int, end: int, bits: int) -> bool:
         exponent = 1
     half = 2 * fraction + 1
     binary = exponent - 1076
-    theirs[0], theirs[1] = half & 0xFFFFFFFF, half >> 32
+    big[theirs], big[theirs + 1] = half & 0xFFFFFFFF, half >> 32
     if power >= 0:
-        _scale(ours, 5, power)
+        _scale(big, ours, 5, power)
     else:
-        _scale(theirs, 5, -power)
+        _scale(big, theirs, 5, -power)
     binary -= power
     if binary > 0:
-        _scale(theirs, 2, binary)
+        _scale(big, theirs, 2, binary)
     else:
-        _scale(ours, 2, -binary)
-    for k in range(size - 1, -1, -1):
-        if ours[k] != theirs[k]:
-            return ours[k] > theirs[k]
+        _scale(big, ours, 2, -binary)
+    for k in range(BIG_LIMBS - 1, -1, -1):
+        if big[ours + k] != big[theirs + k]:
+            return big[ours + k] > big[theirs + k]
     return fraction & 1 == 1
 
 
 @kernel
-def _scale(number: Any, base: int, times: int) -> None:
+def _scale(big: Any, number: int, base: int, times: int) -> None:
     """Multiply a number of 32-bit limbs by base**times, base 2 or 5."""
     step = 28 if base == 2 else 12
     while times > 0:
         take = min(step, times)
         factor = base**take
         carry = 0
-        for k in range(len(number)):
-            product = number[k] * factor + carry
-            number[k] = product & 0xFFFFFFFF
+        for k in range(number, number + BIG_LIMBS):
+            product = big[k] * factor + carry
+            big[k] = product & 0xFFFFFFFF
             carry = product >> 32
         times -= take
 
 
 @kernel
-def _digits(buffer: Any, at: int, end: int, number: Any) -> int:
+def _digits(buffer: Any, at: int, end: int, big: Any, number: int) -> int:
     """Read a number's digits into 32-bit limbs; returns the decimal exponent of the last.
 
     Of more than 800 significant digits the rest counts as a trace above 0, which decides the same.
@@ -179,19 +183,19 @@ def _digits(buffer: Any, at: int, end: int, number: Any) -> int:
                 exponent += 1 - point
                 continue
             exponent -= point
-            _append(number, byte - 48)
+            _append(big, number, byte - 48)
     if trace:
-        _append(number, 1)
+        _append(big, number, 1)
         exponent -= 1
     return exponent
 
 
 @inlined
-def _append(number: Any, digit: int) -> None:
+def _append(big: Any, number: int, digit: int) -> None:
     carry = digit
-    for k in range(len(number)):
-        product = number[k] * 10 + carry
-        number[k] = product & 0xFFFFFFFF
+    for k in range(number, number + BIG_LIMBS):
+        product = big[k] * 10 + carry
+        big[k] = product & 0xFFFFFFFF
         carry = product >> 32
 
 

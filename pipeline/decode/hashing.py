@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode.memory import inlined, kernel, load8, load64
+from pipeline.decode.memory import entry_point, inlined, load8, load64
 
 PROCESS_SEED = secrets.randbits(64)
 """The seed of this process; hashes never leave it."""
@@ -40,7 +40,7 @@ def _round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
     return v0, v1, v2, v3
 
 
-@kernel
+@entry_point
 def hash_bytes(array: Any, start: int, end: int, seed: Any) -> Any:
     """The hash of ``array[start:end]`` (uint8) under a uint64 seed, as uint64."""
     second = seed ^ _SECOND_KEY

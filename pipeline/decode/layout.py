@@ -114,7 +114,9 @@ R_KEYS: Final = 27
 R_VALUES: Final = 28
 R_FINAL_KEYS: Final = 29
 R_LABEL: Final = 30
-R_FIELDS: Final = 32
+R_BIG: Final = 32
+BIG_LIMBS: Final = 160
+R_FIELDS: Final = R_BIG + 2 * BIG_LIMBS
 
 # R_FULL: which output was too small
 FULL_KEYS: Final = 1
@@ -124,6 +126,7 @@ FULL_ROW_KEYS: Final = 4
 FULL_ROW_VALUES: Final = 5
 FULL_OWN_KEYS: Final = 6
 FULL_WHOLE_KEYS: Final = 7
+FULL_PLACES: Final = 8
 
 # R_ON_NEW
 NEW_EVOLVE: Final = 0
@@ -188,12 +191,12 @@ class Code(IntEnum):
     BAD_NUMBER = 58
     BAD_DATE = 59
     NULL_ELEMENT = 60
-    ELEMENT_TYPE = 61
     CHILD_KEY_MISSING = 62
     CHILD_KEY_EQUAL = 63
     UNKNOWN_FIELD = 70
     NAME_COLLIDES = 71
     BIG_NUMBER = 72
     TOO_MANY_COLUMNS = 73
+    BAD_NAME = 74
     NO_TIMESTAMP = 80
     NO_VALUE = 81

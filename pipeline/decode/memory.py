@@ -14,14 +14,45 @@ from numba.extending import intrinsic
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def _compiled_once(function: Function, **options: Any) -> Function:
+    """Compile a function for the types of its arguments only, not anew for every constant it is given."""
+    compiled = njit(**_OPTIONS, **options)(function)
+    if not config.DISABLE_JIT:
+        template = compiled.get_call_template
+
+        def without_literals(args: Any, kws: Any) -> Any:
+            named = {name: types.unliteral(value) for name, value in kws.items()}
+            return template([types.unliteral(value) for value in args], named)
+
+        compiled.get_call_template = without_literals
+    return cast(Function, compiled)
+
+
 def kernel(function: Function) -> Function:
-    """Compile a function for use without the GIL; cached on disk."""
-    return cast(Function, njit(nogil=True, cache=True, error_model="numpy")(function))
+    """Compile a function for use without the GIL.
+
+    Without numba's reference counts, which cost more than the work between them: kernels allocate nothing.
+    """
+    return _compiled_once(function, **_INTERNAL)
+
+
+def entry_point(function: Function) -> Function:
+    """Like `kernel`, for one called from Python: cached on disk with all it calls."""
+    return _compiled_once(function, cache=True)
 
 
 def inlined(function: Function) -> Function:
     """Like `kernel`, for a function that its callers take in whole."""
-    return cast(Function, njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function))
+    return _compiled_once(function, forceinline=True, **_INTERNAL)
+
+
+def spliced(function: Function) -> Function:
+    """Like `inlined`, for a large function with one caller: not compiled by itself before."""
+    return cast(Function, njit(**_OPTIONS, inline="always")(function))
 
 
 def _load8(array: Any, at: Any) -> Any:

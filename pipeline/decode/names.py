@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.decode.hashing import hash_bytes
 from pipeline.decode.layout import E_LENGTH, E_PARENT, E_WORD, R_ARENA
-from pipeline.decode.memory import inlined, kernel, load8, load64
+from pipeline.decode.memory import entry_point, inlined, kernel, load8, load64
 from pipeline.decode.text import scan_text, unescape
 
 _EIGHT = np.uint64(8)
@@ -60,7 +60,7 @@ def _find(text: Any, at: int, end: int, node: int, entries: Any, words: Any, loo
     return -1
 
 
-@kernel
+@entry_point
 def fill_lookup(names: Any, starts: Any, entries: Any, lookup: Any, seed: Any) -> None:
     """Enter the entries whose names are ``names[starts[e]:starts[e + 1]]`` into the hash table."""
     for entry in range(len(entries)):

@@ -200,13 +200,13 @@ def decimal(
 
 
 @kernel
-def double(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: int) -> Any:
+def double(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: int, registers: Any) -> Any:
     """A scanned number as (code, bits of the nearest double); integers must be exact, −0.0 is 0.0."""
     if mantissa == _ZERO:
         return 0, 0
     if flags & INTEGRAL and not _exact_integer(buffer, at, end, mantissa, exponent, flags):
         return _INEXACT, 0
-    bits = double_bits(buffer, at, end, mantissa, exponent, flags & DROPPED != 0)
+    bits = double_bits(buffer, at, end, mantissa, exponent, flags & DROPPED != 0, registers)
     if bits == 0 or bits >= 0x7FF0000000000000:
         return _OUT, 0
     if flags & NEGATIVE:
@@ -225,12 +225,14 @@ def _exact_integer(buffer: Any, at: int, end: int, mantissa: Any, exponent: int,
 
 
 @kernel
-def single(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, digits: int, flags: int) -> Any:
+def single(
+    buffer: Any, at: int, end: int, mantissa: Any, exponent: int, digits: int, flags: int, registers: Any
+) -> Any:
     """A scanned number as (code, bits of the nearest float, widened to a double).
 
     The float must give the number back when printed with as many digits; integers must be exact.
     """
-    code, bits = double(buffer, at, end, mantissa, exponent, flags)
+    code, bits = double(buffer, at, end, mantissa, exponent, flags, registers)
     if code != 0 or bits == 0:
         return code, bits
     value = bits_float(bits)
@@ -245,7 +247,7 @@ def single(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, digits:
         digits -= 1
     if flags & (INTEGRAL | LONG) or digits > 9:
         return _INEXACT, 0
-    unit = bits_float(double_bits(buffer, at, end, _ONE, exponent, False))
+    unit = bits_float(double_bits(buffer, at, end, _ONE, exponent, False, registers))
     if abs(bits_float(rounded) - value) * 2.0 > unit:
         return _INEXACT, 0
     return 0, rounded

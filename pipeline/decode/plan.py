@@ -76,7 +76,7 @@ class _Builder:
         self.dataset, self.options, self.labels = dataset, options, labels
         self.entries: list[_Entry] = []
         self.nodes: list[_Node] = []
-        self.columns = np.zeros((ROLES + sum(len(t.own_key + t.values) for t in dataset.tables), C_FIELDS), np.int32)
+        self.columns = np.zeros((ROLES + sum(len(t.own_key + t.values) for t in dataset.tables), C_FIELDS), np.int64)
         self.tables = np.zeros((len(dataset.tables), T_FIELDS), np.int64)
 
     def entry(self, new: _Entry) -> int:
@@ -232,7 +232,7 @@ def _open_elements(builder: _Builder, element: int) -> None:
 
 
 def _arrays(builder: _Builder, seed: np.uint64) -> Plan:
-    entries = np.zeros((len(builder.entries), E_FIELDS), np.int32)
+    entries = np.zeros((len(builder.entries), E_FIELDS), np.int64)
     words, actions = bytearray(), []
     for index, entry in enumerate(builder.entries):
         place = len(words) >> 3
@@ -243,7 +243,7 @@ def _arrays(builder: _Builder, seed: np.uint64) -> Plan:
             place, len(entry.name), entry.node, entry.table, first, count, entry.refused, entry.parent
         )  # fmt: skip
         actions += entry.actions
-    follow = np.full(len(builder.entries) + len(builder.nodes), -1, np.int32)
+    follow = np.full(len(builder.entries) + len(builder.nodes), -1, np.int64)
     nodes, below = _below(builder)
     for index, node in enumerate(builder.nodes):
         last = len(builder.entries) + index
@@ -252,15 +252,15 @@ def _arrays(builder: _Builder, seed: np.uint64) -> Plan:
             last = member
     names = b"".join(entry.name for entry in builder.entries)
     starts = np.cumsum([0] + [len(entry.name) for entry in builder.entries]).astype(np.int64)
-    lookup = np.full(1 << (4 * len(builder.entries)).bit_length(), -1, np.int32)
+    lookup = np.full(1 << (4 * len(builder.entries)).bit_length(), -1, np.int64)
     with np.errstate(over="ignore"):
-        fill_lookup(np.frombuffer(names + b"\0", np.uint8), starts, entries, lookup, seed)
+        fill_lookup(np.frombuffer(names + b"\0", np.uint8).copy(), starts, entries, lookup, seed)
     return Plan(
         entries,
         np.frombuffer(bytes(words) + bytes(8), np.uint64).copy(),
         lookup,
         follow,
-        np.array([*actions, 0], np.int32),
+        np.array([*actions, 0], np.int64),
         nodes,
         below,
         builder.tables,
@@ -290,4 +290,4 @@ def _below(builder: _Builder) -> tuple[np.ndarray, np.ndarray]:
 
     for node in {entry.node for entry in builder.entries if entry.parent < 0 and entry.node >= 0}:
         collect(node)
-    return nodes, np.array([*below, 0], np.int32)
+    return nodes, np.array([*below, 0], np.int64)

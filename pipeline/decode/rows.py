@@ -10,6 +10,7 @@ from pipeline.decode.layout import (
     C_LABEL,
     C_WIDTH,
     FULL_OWN_KEYS,
+    FULL_PLACES,
     FULL_ROW_KEYS,
     FULL_ROW_VALUES,
     FULL_ROWS,
@@ -231,7 +232,9 @@ def _same(rows: Any, row: int, other: int, hashes: Any, keys: Any) -> bool:
 
 
 @kernel
-def equal_keys(rows: Any, first: int, last: int, keys: Any, hashes: Any, seed: Any) -> bool:
+def equal_keys(
+    rows: Any, first: int, last: int, keys: Any, hashes: Any, places: Any, registers: Any, seed: Any
+) -> bool:
     """Hash the keys of rows; whether two in one table are equal."""
     for row in range(first, last):
         hashes[row] = hash_bytes(keys, rows[row, X_KEY], rows[row, X_KEY_END], seed)
@@ -244,7 +247,11 @@ def equal_keys(rows: Any, first: int, last: int, keys: Any, hashes: Any, seed: A
     size = 32
     while size < 2 * (last - first):
         size *= 2
-    places = np.full(size, -1, np.int64)
+    if size > len(places):
+        registers[R_FULL] = FULL_PLACES
+        return False
+    for place in range(size):
+        places[place] = -1
     for row in range(first, last):
         place = np.int64(hashes[row]) & (size - 1)
         while places[place] >= 0:

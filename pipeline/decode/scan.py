@@ -38,7 +38,7 @@ from pipeline.decode.layout import (
     T_MASK,
     Code,
 )
-from pipeline.decode.memory import inlined, kernel, load8, peek
+from pipeline.decode.memory import kernel, load8, peek, spliced
 from pipeline.decode.names import read_name
 from pipeline.decode.numeric import scan_number
 from pipeline.decode.rows import end_row, start_row
@@ -103,7 +103,7 @@ def _keep_json(
         keep_span(buffer, at, end, actions[k], columns, slots, registers)
 
 
-@inlined
+@spliced
 def _scalar(
     buffer: Any, at: int, end: int, first: int, count: int,
     actions: Any, columns: Any, slots: Any, arena: Any, registers: Any,
@@ -125,7 +125,7 @@ def _scalar(
             elif kind == _STRING:
                 keep(slots, slot, at + 1, after - at - 2)
             else:
-                keep_text(buffer, at + 1, after - 1, at, False, slot, columns, slots, arena, registers)
+                keep_text(buffer, at + 1, after - 1, at, 0, slot, columns, slots, arena, registers)
         return after
     if mark == 45 or (mark >= 48 and mark <= 57):
         number = scan_number(buffer, at, end)
@@ -158,7 +158,7 @@ def _json_scalar(at: int, end: int, slot: int, columns: Any, slots: Any, registe
         keep(slots, slot, at, end - at)
 
 
-@inlined
+@spliced
 def _leaf(
     buffer: Any, at: int, end: int, entry: int, known: bool, bare: bool, depth: int,
     entries: Any, actions: Any, nodes: Any, below: Any, tables: Any, columns: Any, slots: Any,
@@ -198,7 +198,7 @@ def _leaf(
     return after
 
 
-@inlined
+@spliced
 def scan_record(
     buffer: Any, at: int, end: int, root: int,
     entries: Any, words: Any, lookup: Any, follow: Any, actions: Any, nodes: Any, below: Any, tables: Any,

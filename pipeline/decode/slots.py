@@ -154,20 +154,20 @@ def _decimal_text(text: Any, at: int, end: int, precision: int, scale: int) -> A
 
 @kernel
 def keep_text(
-    text: Any, at: int, end: int, where: int, escaped: bool, slot: int, columns: Any, slots: Any, arena: Any, registers: Any
+    text: Any, at: int, end: int, where: int, escaped: int, slot: int, columns: Any, slots: Any, arena: Any, registers: Any
 ) -> None:
     """Fill a slot from a string's bytes, ``text[at:end]``.
 
     Args:
         text, at, end: the bytes, without escapes; in the arena if ``escaped``.
         where: the string's position in the record, for the reason if it does not fit.
-        escaped: whether ``text`` is the arena.
+        escaped: 1 if ``text`` is the arena.
         slot, columns, slots, arena, registers: the decoder's.
     """
     kind = columns[slot, C_KIND]
     code, a, b = 0, 0, 0
     if kind == _STRING:
-        a, b = (-1 - at if escaped else at), end - at
+        a, b = (-1 - at if escaped == 1 else at), end - at
     elif kind == _DATE or kind == _TIMESTAMP or kind == KIND_VALID or kind == KIND_STAMP:
         code, a = _time_text(text, at, end, kind, registers)
     elif kind == _DECIMAL:
@@ -205,7 +205,7 @@ def keep_escaped(
     to = registers[R_ARENA]
     after = unescape(buffer, at, end, arena, to)
     registers[R_ARENA] = after
-    keep_text(arena, to, after, at, True, slot, columns, slots, arena, registers)
+    keep_text(arena, to, after, at, 1, slot, columns, slots, arena, registers)
 
 
 @inlined
@@ -229,9 +229,9 @@ def keep_number(
         precision, scale = columns[slot, C_PRECISION], columns[slot, C_SCALE]
         code, a, b = decimal(buffer, at, end, mantissa, exponent, digits, flags, precision, scale)
     elif kind == _DOUBLE:
-        code, a = double(buffer, at, end, mantissa, exponent, flags)
+        code, a = double(buffer, at, end, mantissa, exponent, flags, registers)
     elif kind == _FLOAT:
-        code, a = single(buffer, at, end, mantissa, exponent, digits, flags)
+        code, a = single(buffer, at, end, mantissa, exponent, digits, flags, registers)
     elif kind == _STRING and columns[slot, C_LOOSE] != 0:
         a, b = at, end - at
     elif kind == _UNKNOWN:

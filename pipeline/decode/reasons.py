@@ -1,0 +1,69 @@
+"""Why a record is a dead letter, in words: only made for those that are."""
+
+from pipeline.decode.batch import Batch
+from pipeline.decode.layout import Code
+
+_JSON, _ENVELOPE, _KEY, _TIME = "json", "envelope", "key", "valid time"
+_COLUMN, _CHILDREN, _NEW = "column", "children", "new field"
+_FIX = "correct the record at its source and replay it"
+_DECLARE = "declare the column with a type that fits, then replay"
+_TIMES = "write ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00.000000Z"
+
+_REASONS: dict[Code, tuple[str, str, str]] = {
+    Code.EMPTY: (_JSON, "the line is empty", "leave it out: every line is one record"),
+    Code.BOM: (_JSON, "the line begins with a byte order mark", "write the file as UTF-8 without one"),
+    Code.NOT_JSON: (_JSON, "not JSON", _FIX),
+    Code.TRUNCATED: (_JSON, "the JSON ends too early", "write each record whole, on one line"),
+    Code.BAD_UTF8: (_JSON, "not UTF-8", "write the record as UTF-8"),
+    Code.LONE_SURROGATE: (_JSON, "half of a surrogate pair is missing", _FIX),
+    Code.CONTROL: (_JSON, "a control character in a string", "write it as an escape such as \\n or \\u0000"),
+    Code.TOO_DEEP: (_JSON, "nested too deeply", "flatten the record"),
+    Code.TRAILING: (_JSON, "something follows the record", "write one record per line"),
+    Code.NOT_OBJECT: (_JSON, "the record is not an object", "write each record as {...}"),
+    Code.NULL_RECORD: (_JSON, "the record is null", "to end a key, use the operation terminate or an envelope"),
+    Code.DUPLICATE: (_JSON, "a member comes twice in an object", "give it once"),
+    Code.KEY_MISSING: (_KEY, "a key column is missing or null", "give every record its whole key"),
+    Code.KEY_TOO_LONG: (_KEY, "the key is longer than 64 KiB", "choose a shorter key"),
+    Code.TIME_MISSING: (_TIME, "it is missing or null", "give every record the start of its valid range"),
+    Code.TIME_TEXT: (_TIME, "not a date or timestamp", _TIMES),
+    Code.TIME_RANGE: (_TIME, "outside the years 1 to 9999", _TIMES),
+    Code.TIME_FRACTION: (_TIME, "more precise than a microsecond", "write at most six fraction digits"),
+    Code.LEAP_SECOND: (_TIME, "a leap second", "write second 59 or the next minute: UTC here has no second 60"),
+    Code.NO_UNIT: (_TIME, "an integer", "set the dataset's valid_unit to s, ms, us or ns"),
+    Code.VALID_FROM_END: (_TIME, "at or after 9999-12-31, which means no end", "give an earlier start"),
+    Code.EMPTY_RANGE: (_TIME, "not after valid_from", "give an end after the start, or none"),
+    Code.OPERATION: ("operation", "not an operation", "use put, patch, delete, terminate or retract"),
+    Code.WRONG_TYPE: (_COLUMN, "a value of another type", _DECLARE),
+    Code.OUT_OF_RANGE: (_COLUMN, "a number out of the type's range", _DECLARE),
+    Code.NOT_INTEGRAL: (_COLUMN, "not an integer", _DECLARE),
+    Code.SCALE: (_COLUMN, "more decimal places than the column has", _DECLARE),
+    Code.PRECISION: (_COLUMN, "more digits than the column has", _DECLARE),
+    Code.INEXACT: (_COLUMN, "a number that would be rounded", "declare the column as decimal(p,s), then replay"),
+    Code.BAD_UUID: (_COLUMN, "not a hyphenated UUID", _DECLARE),
+    Code.BAD_BASE64: (_COLUMN, "not standard, padded base64", _FIX),
+    Code.BAD_NUMBER: (_COLUMN, "not a number", _FIX),
+    Code.BAD_DATE: (_COLUMN, "not a date", "write 2024-01-31, or declare the column as timestamp, then replay"),
+    Code.NULL_ELEMENT: (_CHILDREN, "an element is null", "leave it out"),
+    Code.CHILD_KEY_MISSING: (_CHILDREN, "an element's key is missing or null", "give every element its key"),
+    Code.CHILD_KEY_EQUAL: (_CHILDREN, "two elements have the same key", "give every element its own key"),
+    Code.UNKNOWN_FIELD: (_NEW, "a field without a column", "declare it, or set on_new_field to evolve or ignore"),
+    Code.NAME_COLLIDES: (_NEW, "its column's name is taken", "declare it under another name, then replay"),
+    Code.BIG_NUMBER: (_NEW, "an integer beyond 64 bits", "declare it as decimal(p,0), then replay"),
+    Code.TOO_MANY_COLUMNS: (_NEW, "the dataset would have too many columns", "declare it as json, then replay"),
+    Code.BAD_NAME: (_NEW, "its name can't be a column's", "declare it under another name, then replay"),
+    Code.NO_TIMESTAMP: (_ENVELOPE, "the timestamp is missing or null", "give every envelope its timestamp"),
+    Code.NO_VALUE: (_ENVELOPE, "the value is missing", "give every envelope its value; null is a tombstone"),
+}
+
+
+def explain(batch: Batch, index: int) -> tuple[str, str, str]:
+    """Why record `index` of a batch is not a change: (stage, reason, what to do)."""
+    stage, reason, advice = _REASONS[Code(int(batch.status[index]))]
+    column, at = int(batch.error_column[index]), int(batch.error_at[index])
+    if stage == _TIME and column >= 0 and batch.columns[column] not in ("valid_from", "valid_to"):
+        stage = _COLUMN if column > 3 else _ENVELOPE
+    if column >= 0:
+        reason = f"{batch.columns[column]}: {reason}"
+    if at >= 0:
+        reason = f"{reason}, at byte {at}"
+    return stage, reason, advice
