@@ -9,12 +9,17 @@ import signal
 
 VARIABLE = "BITLAKE_FAULT"
 
+WRITE_POINTS = ("before-data-file", "after-data-file")
+"""Points of the sink while it writes an epoch's data files."""
+COMMIT_POINTS = ("before-first-commit", "between-commits", "after-last-commit")
+"""Points of the sink while it commits an epoch to its tables."""
 POINTS = (
-    "before-data-file",
-    "after-data-file",
-    "before-first-commit",
-    "between-commits",
-    "after-last-commit",
+    "after-intent",
+    *WRITE_POINTS,
+    "before-file-list",
+    "after-file-list",
+    *COMMIT_POINTS,
+    "after-state",
 )
 """Every point of the epoch protocol, in its order."""
 
@@ -24,6 +29,8 @@ class _Fault:
 
     def __init__(self, text: str) -> None:
         self.name, _, times = text.partition(":")
+        if self.name not in POINTS:
+            raise ValueError(f"{VARIABLE}={text}: the points are {', '.join(POINTS)}")
         self.left = int(times or 1)
 
     def passed(self, name: str) -> None:

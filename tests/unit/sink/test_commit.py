@@ -10,7 +10,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 
 from pipeline.errors import Refused, Unavailable
-from pipeline.faults import POINTS
+from pipeline.faults import COMMIT_POINTS, WRITE_POINTS
 from pipeline.schema import DatasetSchema
 from pipeline.sink import FileList, LakeSink, open_catalog
 from pipeline.sink import commit as protocol
@@ -149,7 +149,7 @@ def test_endless_conflicts_end_and_leave_no_manifests(
     assert not list(tmp_path.rglob("*.avro"))
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", WRITE_POINTS + COMMIT_POINTS)
 def test_killed_at_each_point_nothing_is_lost_or_doubled(
     tmp_path: Path, point: str, processes: Forks
 ) -> None:
