@@ -1,10 +1,11 @@
 """The library's front door: a lake to load records into and to ask questions of."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
+    from pipeline.engine.epoch import Summary
+    from pipeline.engine.load import Watcher
     from pipeline.query.answers import Answers
     from pipeline.query.dead_letters import DeadLetters
     from pipeline.query.session import Session
@@ -59,6 +62,45 @@ class Lake:
         import os
 
         return Lake(load_config(os.fspath(path), os.environ if environ is None else environ))
+
+    def load_files(
+        self,
+        dataset: str,
+        files: Sequence[str | Path],
+        *,
+        envelope: bool = False,
+        watcher: "Watcher | None" = None,
+    ) -> "Summary":
+        """Load JSON Lines files; an unfinished load of the same files goes on where it was.
+
+        Args:
+            dataset: its name.
+            files: paths, also of .gz and .zst files; ``-`` is standard input.
+            envelope: each line is ``{"timestamp": ..., "key": ..., "value": ...}``.
+            watcher: is told how it gets on.
+
+        Returns:
+            The counts of records, changes, no-ops, dead letters, versions and epochs.
+
+        Raises:
+            BadInput: the dataset is not known, or a file can't be read.
+            Unavailable: the catalog or the warehouse does not answer.
+        """
+        from pipeline.engine.load import Engine
+
+        self.config.dataset(dataset)
+        with Engine(self.config) as engine:
+            return engine.load_files(dataset, files, envelope=envelope, watcher=watcher)
+
+    def load(self, dataset: str, records: "Iterable[Mapping[str, Any]] | pa.Table") -> "Summary":
+        """Load records: dicts, or the rows of an Arrow table; returns and raises as `load_files`.
+
+        Decimals, dates, times and UUIDs become JSON text, bytes base64; a datetime without a zone is UTC.
+        """
+        from pipeline.json_lines import as_file
+
+        with as_file(records) as file:
+            return self.load_files(dataset, [file])
 
     def asof(
         self,

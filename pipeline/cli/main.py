@@ -1,11 +1,29 @@
-"""The command `bitlake`."""
+"""The command `bitlake`: exit status 0 is done, 1 failed, 2 wrong usage, 130 interrupted."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+from pipeline.cli import inspection, loading, questions
+from pipeline.cli.config_commands import config_app, infer, init
+from pipeline.cli.dead_letters import dead_letters_app
+from pipeline.cli.options import (
+    Config,
+    Debug,
+    Logs,
+    Quiet,
+    Settings,
+    Verbose,
+    answering,
+    errors_told,
+    settings,
+    with_common_options,
+)
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _print_version(wanted: bool) -> None:
@@ -16,11 +34,53 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def bitlake(
-    _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    config: Config = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_format: Logs = None,
+    debug: Debug = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    """JSON records in, bi-temporal Iceberg tables out."""
+    """JSON records in, bi-temporal Iceberg tables out: what was true when, and what was known when."""
+    settings.add(config=config, verbose=verbose, quiet=quiet, log_format=log_format, debug=debug)
+    settings.configure_logs()
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+@app.command()
+@with_common_options
+def demo(
+    directory: Annotated[Path, typer.Argument(help="Where the demo's lake goes.")] = Path("bitlake-demo"),
+    force: Annotated[bool, typer.Option("--force", help="Load again, although it was done.")] = False,
+) -> None:
+    """Real data, questions, answers and a picture, all on this machine."""
+    from rich.console import Console
+
+    from pipeline.demo import run
+
+    run(directory, Console(), force=force)
+
+
+for _command in (
+    loading.load,
+    questions.asof,
+    questions.timeline,
+    questions.history,
+    questions.diff,
+    questions.sql,
+    inspection.status,
+):
+    app.command()(answering(_command))
+app.command()(with_common_options(inspection.views))
+app.command()(init)
+app.command()(infer)
+app.add_typer(config_app, name="config")
+app.add_typer(dead_letters_app, name="dead-letters")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit."""
+    settings.__dict__.update(Settings().__dict__)
+    with errors_told():
+        app(arguments, prog_name="bitlake")

@@ -23,7 +23,7 @@ class Session:
 
     def __init__(self) -> None:
         self._connection = duckdb.connect(config=_settings())
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         self._lock = threading.RLock()
 
     def reach(self, io: FileIO) -> None:

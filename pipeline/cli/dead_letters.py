@@ -1,0 +1,82 @@
+"""`bitlake dead-letters`: what could not be applied, and why."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.options import answering, settings
+from pipeline.cli.output import Format
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.query.dead_letters import Wanted
+
+dead_letters_app = typer.Typer(no_args_is_help=True, help="Records that could not become changes, and why.")
+Dataset = Annotated[str | None, typer.Option("--dataset", help="Only of this dataset.", show_default=False)]
+Stage = Annotated[
+    str | None, typer.Option("--stage", help="Only those that this step refused.", show_default=False)
+]
+_BYTES = ("key", "value")
+_FIRST = ("id", "dataset", "stage", "reason", "advice", "value")
+
+
+@dead_letters_app.command("list")
+@answering
+def list_(
+    dataset: Dataset = None,
+    stage: Stage = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the oldest.")] = None,
+) -> None:
+    """Dead letters that were not replayed, the oldest first."""
+    from pipeline.query.dead_letters import Wanted
+
+    rows = _told(_waiting(Wanted(dataset, stage, None, limit)))
+    settings.output.rows(rows.select(list(_FIRST)) if settings.format is Format.TABLE else rows)
+
+
+@dead_letters_app.command()
+@answering
+def show(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="As `bitlake dead-letters list` tells.")],
+    raw: Annotated[bool, typer.Option("--raw", help="Only the record's value, byte for byte.")] = False,
+) -> None:
+    """One dead letter with everything that is known of it."""
+    from pipeline.cli.plain import plain_rows
+    from pipeline.query.dead_letters import Wanted
+
+    rows = _waiting(Wanted(ids=(letter,)))
+    if not rows.num_rows:
+        raise BadInput(
+            f"No dead letter '{letter}' waits here.",
+            next_step="`bitlake dead-letters list` lists them; those that were replayed have gone.",
+        )
+    if raw:
+        sys.stdout.buffer.write(rows["value"][0].as_py() or b"")
+        return
+    told = _told(rows)
+    settings.output.record(dict(zip(told.column_names, next(plain_rows(told)), strict=True)))
+
+
+def _waiting(wanted: "Wanted") -> "pa.Table":
+    from pipeline.lake import Lake
+    from pipeline.sink.dead_letter_table import DEAD_LETTERS
+
+    letters = Lake.open(settings.config).dead_letters()
+    return letters.waiting(wanted) if letters is not None else DEAD_LETTERS.empty_table()
+
+
+def _told(rows: "pa.Table") -> "pa.Table":
+    """With records as text where they are; what is not UTF-8 is replaced by U+FFFD."""
+    import pyarrow as pa
+
+    for name in _BYTES:
+        text = [None if value is None else _text(value) for value in rows[name].to_pylist()]
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(text, pa.string()))
+    return rows
+
+
+def _text(value: Any) -> str:
+    return bytes(value).decode("utf-8", errors="replace")

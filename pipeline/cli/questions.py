@@ -1,0 +1,112 @@
+"""`bitlake asof`, `timeline`, `history`, `diff`, `sql`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import settings
+from pipeline.errors import BadInput
+
+_MOMENT = "a date, a timestamp (UTC where it has no offset), or now"
+Table = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, or a child table: DATASET__array.")]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option("--key", metavar="COL=V", help="Only this key; once per column.", show_default=False),
+]
+Provenance = Annotated[
+    bool, typer.Option("--provenance", help="Also which changes opened and closed a version.")
+]
+SystemTime = Annotated[
+    str | None, typer.Option("--system", metavar="T", help=f"As known then: {_MOMENT}. Default: the latest.")
+]
+
+
+def asof(
+    table: Table,
+    valid: Annotated[str, typer.Option("--valid", metavar="T", help=f"About then: {_MOMENT}.")] = "now",
+    system: SystemTime = None,
+    key: Keys = None,
+    provenance: Provenance = False,
+) -> None:
+    """What was believed at one time about another."""
+    from pipeline.lake import Lake
+
+    _check_moments(valid, system)
+    wanted = _keys(key)
+    rows = Lake.open(settings.config).asof(
+        table, valid=valid, system=system, key=wanted, provenance=provenance
+    )
+    settings.output.rows(rows)
+
+
+def timeline(
+    table: Table,
+    system: SystemTime = None,
+    key: Keys = None,
+    provenance: Provenance = False,
+) -> None:
+    """All segments believed at a system time."""
+    from pipeline.lake import Lake
+
+    _check_moments(system)
+    rows = Lake.open(settings.config).timeline(table, system=system, key=_keys(key), provenance=provenance)
+    settings.output.rows(rows)
+
+
+def history(
+    table: Table,
+    key: Keys = None,
+    provenance: Provenance = False,
+) -> None:
+    """All versions, superseded ones too."""
+    from pipeline.lake import Lake
+
+    settings.output.rows(Lake.open(settings.config).history(table, key=_keys(key), provenance=provenance))
+
+
+def diff(
+    table: Table,
+    before: Annotated[
+        str, typer.Option("--from", metavar="T", help=f"Belief at this system time: {_MOMENT} ...")
+    ],
+    after: Annotated[
+        str | None, typer.Option("--to", metavar="T", help="... and at this one. Default: the latest.")
+    ] = None,
+    key: Keys = None,
+) -> None:
+    """What changed in belief between two system times."""
+    from pipeline.lake import Lake
+
+    _check_moments(before, after)
+    settings.output.rows(Lake.open(settings.config).diff(table, before, after, key=_keys(key)))
+
+
+def sql(
+    query: Annotated[
+        str, typer.Argument(help="SQL of DuckDB, such as SELECT * FROM bonds_asof('2024-01-31').")
+    ],
+) -> None:
+    """Ask in SQL: DATASET, DATASET_current, DATASET_asof(valid, system), DATASET_timeline(system)."""
+    from pipeline.lake import Lake
+
+    settings.output.rows(Lake.open(settings.config).sql(query))
+
+
+def _keys(given: list[str] | None) -> dict[str, str] | None:
+    keys = {}
+    for text in given or ():
+        name, mark, value = text.partition("=")
+        if not mark or not name:
+            raise typer.BadParameter(f"'{text}' is not of the form column=value", param_hint="--key")
+        keys[name] = value
+    return keys or None
+
+
+def _check_moments(*texts: str | None) -> None:
+    from pipeline.query.instants import instant
+
+    try:
+        for text in texts:
+            instant(text or "now")
+    except BadInput as error:
+        raise typer.BadParameter(f"{error.message}: {error.next_step}") from error
