@@ -3,6 +3,5 @@
 from pipeline.decode.batch import Batch
 from pipeline.decode.decoder import Decoder
 from pipeline.decode.options import DecodeOptions
-from pipeline.decode.reasons import explain
 
-__all__ = ["Batch", "DecodeOptions", "Decoder", "explain"]
+__all__ = ["Batch", "DecodeOptions", "Decoder"]
