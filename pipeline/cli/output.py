@@ -195,7 +195,7 @@ def _shown(name: str, value: Any, *, most: int | None = _MOST_TEXT) -> str:
         case bool():
             return "true" if value else "false"
         case dict():
-            text = ", ".join(f"{key} {_shown(key, item)}" for key, item in value.items())
+            text = ", ".join(f"{key}={_shown(key, item)}" for key, item in value.items())
         case list():
             text = ", ".join(_shown("", item) for item in value)
         case str():

@@ -1,6 +1,5 @@
 """How a load gets on, while it does: live on a terminal, a line every few seconds elsewhere."""
 
-import logging
 import sys
 import threading
 import time
@@ -11,10 +10,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from pipeline.engine.epoch import Summary
-from pipeline.query.instants import spelled
 from pipeline.sink.epoch import Position
 
-log = logging.getLogger(__name__)
 _SECONDS_PER_LINE = 5.0
 
 
@@ -98,7 +95,7 @@ class Live(Display):
 
 
 class LoadWatcher:
-    """The engine's watcher that feeds a display and logs each epoch."""
+    """The engine's watcher that feeds a display."""
 
     def __init__(self, dataset: str, display: Display) -> None:
         self._load = Load(dataset, time.monotonic())
@@ -115,23 +112,8 @@ class LoadWatcher:
             )
             self._display.show(self._load)
 
-    def committed(self, position: Position, summary: Summary) -> None:
+    def committed(self, _position: Position, summary: Summary) -> None:
         """An epoch is in every table."""
-        log.info(
-            "epoch committed",
-            extra={
-                "dataset": self._load.dataset,
-                "epoch": position.epoch,
-                "offsets": position.offsets,
-                "horizon": spelled(position.horizon),
-                "records": summary.records,
-                "changes": summary.changes,
-                "no_ops": summary.no_ops,
-                "dead_letters": summary.dead_letters,
-                "versions": summary.versions,
-                "seconds_since_start": round(time.monotonic() - self._load.started, 3),
-            },
-        )
         with self._lock:
             self._load.committed += summary
             self._display.show(self._load)

@@ -3,6 +3,7 @@
 So credentials, endpoints and every scheme that pyiceberg knows work without an extension of DuckDB.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -10,6 +11,7 @@ from pyiceberg.io import FileIO
 
 PROTOCOL = "bitlake"
 PREFIX = PROTOCOL + "://"
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def remote_files(io: FileIO) -> AbstractFileSystem:
@@ -42,5 +44,6 @@ class _RemoteFiles(AbstractFileSystem):
     def glob(self, path: str, **_options: Any) -> list[str]:
         return [path]
 
-    def modified(self, path: str) -> Any:
-        raise NotImplementedError(path)
+    def modified(self, _path: str) -> datetime:
+        """Data files never change, so DuckDB may keep what it has read of them."""
+        return _ALWAYS

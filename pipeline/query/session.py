@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +16,7 @@ from pipeline.query.remote import PROTOCOL, remote_files
 
 _SHARE_OF_MEMORY = 4
 _LEAST_MEMORY = 1 << 30
+_REACHABLE = "check that the warehouse can be reached; if files expired meanwhile, ask again"
 
 
 class Session:
@@ -77,13 +78,25 @@ def _explained() -> Iterator[None]:
     except (duckdb.IOException, duckdb.HTTPException, OSError) as error:
         raise Unavailable(
             f"a data file can't be read: {_first_line(error)}",
-            next_step="check that the warehouse can be reached; if files expired meanwhile, ask again",
+            next_step=_REACHABLE,
         ) from error
     except duckdb.OutOfMemoryException as error:
         raise BitlakeError(
             f"the query needs more memory than it may use: {_first_line(error)}",
             next_step="ask for fewer keys (--key), or make room for temporary files (TMPDIR)",
         ) from error
+    except duckdb.Error as error:
+        if type(error) is not duckdb.Error:
+            raise
+        _explain_remote(error)
+
+
+def _explain_remote(error: duckdb.Error) -> NoReturn:
+    """DuckDB's base class comes only where Python code that it called failed: our reading of remote files."""
+    raise Unavailable(
+        f"a data file can't be read: {str(error).strip().rpartition(chr(10))[2]}",
+        next_step=_REACHABLE,
+    ) from error
 
 
 def _with_plain_sums(relation: duckdb.DuckDBPyRelation) -> pa.Table:
