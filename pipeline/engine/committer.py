@@ -138,7 +138,7 @@ class Committer:
 
     def _epoch(self, cut: Cut) -> Epoch:
         draft, timelines = cut.draft, self._timelines
-        fields = draft.rows.fields[:, : draft.rows.count[0]]
+        fields = draft.rows.fields[: draft.rows.count[0]]
         versions = gather(draft.dataset, self._topic, timelines.store, timelines.keys, fields)
         tables = tuple(TableRows(v.schema, v.open, v.closed) for v in versions)
         return Epoch(draft.dataset, cut.position, tables, draft.dead_letters(cut.position))

@@ -118,7 +118,7 @@ class DatasetWriter:
         if draft.summary.records == 0:
             return
         self.position = replace(self.position, epoch=self.position.epoch + 1)
-        self._dirty.append(np.unique(draft.rows.fields[R_KEY, : draft.rows.count[0]]))
+        self._dirty.append(np.unique(draft.rows.fields[: draft.rows.count[0], R_KEY]))
         self._logged += draft.summary.records
         self._committer.commit(Cut(draft, self.position))
         self._draft = Draft(draft.dataset)

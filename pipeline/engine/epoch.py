@@ -112,5 +112,5 @@ class Draft:
     def total(self) -> Summary:
         """The epoch's counts, once it is whole."""
         n = int(self.rows.count[0])
-        versions = int(np.count_nonzero(self.rows.fields[R_TO, :n] == OPEN))
+        versions = int(np.count_nonzero(self.rows.fields[:n, R_TO] == OPEN))
         return replace(self.summary, versions=versions, epochs=1)

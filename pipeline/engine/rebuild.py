@@ -17,7 +17,7 @@ from pipeline.temporal.change import META_PARTITION, OPERATIONS
 from pipeline.temporal.children import aux_of
 from pipeline.temporal.jit import kernel
 from pipeline.temporal.pages import insert
-from pipeline.temporal.store import CHILDREN, LAST, PARENTS, Bytes, Ints, Store
+from pipeline.temporal.store import CHILDREN, LAST, PARENTS, Bytes, Ints, Store, borrow_store
 from pipeline.temporal.values import keep, keep_child
 from pipeline.versions.scatter import encode
 
@@ -148,6 +148,7 @@ def insert_all(
     seed: np.uint64,
 ) -> None:
     """Add open rows of a table as segments."""
+    store = borrow_store(store)
     for i in range(keys.size):
         at, length = value_starts[i], value_starts[i + 1] - value_starts[i]
         start, end, system = times[0, i], times[1, i], times[2, i]

@@ -25,7 +25,7 @@ ROW_LIMIT = 1 << 23
 
 def new_rows() -> Rows:
     """An empty buffer of version rows; memory is taken as it fills."""
-    return Rows(reserve((ROW_FIELDS, ROW_ROOM), np.int64), np.zeros(1, np.int64))  # type: ignore[arg-type]
+    return Rows(reserve((ROW_ROOM, ROW_FIELDS), np.int64), np.zeros(1, np.int64))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -71,10 +71,12 @@ class Timelines:
             self._scratch,
             admitted.changes,
             first,
+            admitted.changes.key.size,
             ROW_LIMIT,
             admitted.partition,
             admitted.clock,
             self._rules(schema),
+            False,
         )
         return slice(first, admitted.done)
 
@@ -84,8 +86,11 @@ class Timelines:
         for entry in self._journal.log():
             partition, keys, starts, hashes, changes = from_log(entry)
             self._number(changes, keys, starts, hashes)
-            kernel.replay(self.store, rows, self._scratch, changes, partition, rules)
-            count += changes.key.size
+            size = changes.key.size
+            kernel.apply(
+                self.store, rows, self._scratch, changes, 0, size, ROW_LIMIT, partition, 0, rules, True
+            )
+            count += size
         return count
 
     def checkpoint(self, dirty: Ints) -> None:

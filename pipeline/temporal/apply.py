@@ -20,8 +20,15 @@ from pipeline.temporal.change import (
     borrow_rows,
 )
 from pipeline.temporal.children import Scratch, borrow_scratch
-from pipeline.temporal.jit import kernel
-from pipeline.temporal.store import CHILD_PAGES, LAST, Ints, Store, borrow_store
+from pipeline.temporal.jit import borrow, inner, kernel, spliced
+from pipeline.temporal.store import (
+    CHILD_PAGES,
+    KEY_FIELDS,
+    LAST,
+    Ints,
+    Store,
+    borrow_store,
+)
 from pipeline.temporal.values import gives_nothing, keep
 
 NO_OP, CHANGED, SKIPPED = range(3)
@@ -41,14 +48,20 @@ class Rules(NamedTuple):
     widths: Ints
 
 
-@kernel
+@spliced
+def borrow_rules(rules: Rules) -> Rules:
+    """The same rules, without owning their arrays."""
+    return Rules(rules.end_of_time, rules.next_change, borrow(rules.widths))
+
+
+@inner
 def nearest_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int:
     """The nearest boundary of the timeline after `instant`, in any table."""
     boundary = parent.next_boundary(store, key, instant, end_of_time)
     return children.next_boundary(store, key, instant, boundary)
 
 
-@kernel
+@inner
 def is_boundary(store: Store, key: int, instant: int) -> bool:
     """Whether a segment of any table starts or ends at `instant`."""
     return (
@@ -58,7 +71,7 @@ def is_boundary(store: Store, key: int, instant: int) -> bool:
     )
 
 
-@kernel
+@inner
 def keep_boundary(store: Store, rows: Rows, change: Change, instant: int, rules: Rules) -> None:
     """Cut the parent at a change point of before that no table has any more.
 
@@ -73,7 +86,7 @@ def keep_boundary(store: Store, rows: Rows, change: Change, instant: int, rules:
         parent.cut(store, rows, change, instant)
 
 
-@kernel
+@spliced
 def put(
     store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, change: Change, rules: Rules
 ) -> None:
@@ -91,7 +104,7 @@ def put(
         keep_boundary(store, rows, change, end, rules)
 
 
-@kernel
+@spliced
 def patch(
     store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, change: Change, rules: Rules
 ) -> None:
@@ -107,13 +120,13 @@ def patch(
             keep_boundary(store, rows, change, change.end, rules)
 
 
-@kernel
+@inner
 def has_children(store: Store, key: int) -> bool:
     """Whether any child of the key is known."""
-    return bool(store.keys[key, CHILD_PAGES] > 0)
+    return bool(store.keys[key * KEY_FIELDS + CHILD_PAGES] > 0)
 
 
-@kernel
+@spliced
 def delete(store: Store, rows: Rows, scratch: Scratch, change: Change) -> None:
     """Nothing is known on the change's range."""
     children.remove_all(store, rows, scratch, change)
@@ -121,7 +134,7 @@ def delete(store: Store, rows: Rows, scratch: Scratch, change: Change) -> None:
         parent.put(store, rows, change, -1)
 
 
-@kernel
+@spliced
 def retract(store: Store, rows: Rows, scratch: Scratch, change: Change, rules: Rules) -> None:
     """The change at exactly the change's start never happened."""
     key, next_ = change.key, change.end
@@ -135,7 +148,7 @@ def retract(store: Store, rows: Rows, scratch: Scratch, change: Change, rules: R
         keep_boundary(store, rows, change, next_, rules)
 
 
-@kernel
+@inner
 def apply_one(
     store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, partition: int, rules: Rules
 ) -> bool:
@@ -161,7 +174,7 @@ def apply_one(
         delete(store, rows, scratch, change)
     if rows.count[0] == before:
         return False
-    store.keys[key, LAST] = changes.system[i]
+    store.keys[key * KEY_FIELDS + LAST] = changes.system[i]
     return True
 
 
@@ -172,35 +185,36 @@ def apply(
     scratch: Scratch,
     changes: Changes,
     first: int,
+    last: int,
     row_limit: int,
     partition: int,
     clock: int,
     rules: Rules,
+    replaying: bool,
 ) -> tuple[int, int]:
-    """Apply changes of one partition from `first` on, in record order, giving each its system time.
+    """Apply changes `first` to `last` of one partition, in record order, giving each its system time.
+
+    Where `replaying`, changes keep the system time that they have, those that their key has already are
+    passed over, and no rows are left.
 
     Returns:
-        The change to go on from (fewer than all are done where `rows` holds `row_limit` rows or more),
+        The change to go on from (before `last` where `rows` holds `row_limit` rows or more),
         and the partition's clock (microseconds) after the last one done.
     """
-    store, rows, scratch, changes = borrow_store(store), borrow_rows(rows), borrow_scratch(scratch), borrow_changes(changes)
+    store, rows, scratch = borrow_store(store), borrow_rows(rows), borrow_scratch(scratch)
+    changes, rules = borrow_changes(changes), borrow_rules(rules)
     i = first
-    while i < changes.key.size and rows.count[0] < row_limit:
+    while i < last and rows.count[0] < row_limit:
         clock = max(clock, changes.timestamp[i])
-        if changes.skip[i]:
-            changes.outcome[i] = SKIPPED
-        else:
-            changes.system[i] = max(clock, store.keys[changes.key[i], LAST] + 1)
-            changed = apply_one(store, rows, scratch, changes, i, partition, rules)
-            changes.outcome[i] = CHANGED if changed else NO_OP
+        changes.outcome[i] = SKIPPED
+        if changes.skip[i] == 0:
+            before = store.keys[changes.key[i] * KEY_FIELDS + LAST]
+            if not replaying:
+                changes.system[i] = max(clock, before + 1)
+            if changes.system[i] > before:
+                changed = apply_one(store, rows, scratch, changes, i, partition, rules)
+                changes.outcome[i] = CHANGED if changed else NO_OP
+            if replaying:
+                rows.count[0] = 0
         i += 1
     return i, clock
-
-
-@kernel
-def replay(store: Store, rows: Rows, scratch: Scratch, changes: Changes, partition: int, rules: Rules) -> None:
-    """Apply logged changes again, each at the system time it had; those its key already has are passed over."""
-    for i in range(changes.key.size):
-        if changes.system[i] > store.keys[changes.key[i], LAST]:
-            apply_one(store, rows, scratch, changes, i, partition, rules)
-            rows.count[0] = 0

@@ -5,14 +5,25 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.temporal.jit import borrow, kernel
-from pipeline.temporal.store import END, META, OFFSET, START, SYSTEM, VALUE, Bytes, Ints, Lists
+from pipeline.temporal.jit import borrow, inner, kernel, spliced
+from pipeline.temporal.store import (
+    END,
+    META,
+    OFFSET,
+    SEGMENT_FIELDS,
+    START,
+    SYSTEM,
+    VALUE,
+    Bytes,
+    Ints,
+    Lists,
+)
 
 PUT, PATCH, DELETE, TERMINATE, RETRACT = range(5)
 OPERATIONS = ("put", "patch", "delete", "terminate", "retract")
 NONE_GIVEN = -(2**63)
 
-# Fields of a version row: rows of `Rows.fields`. R_TO is the system time at which it closed, or -1 while open.
+# Fields of a version row: columns of `Rows.fields`. R_TO is the system time at which it closed, or -1 while open.
 (R_TABLE, R_KEY, R_VALUE, R_START, R_END, R_SYSTEM, R_TO, R_OFFSET, R_META, R_BY_OFFSET, R_BY_META) = range(11)
 ROW_FIELDS = 11
 OPEN = -1
@@ -61,52 +72,52 @@ class Change(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Version rows: int64[ROW_FIELDS, room], of which the first `count[0]` are filled."""
+    """Version rows: int64[room, ROW_FIELDS], of which the first `count[0]` are filled."""
 
     fields: Ints
     count: Ints
 
 
-@kernel
+@inner
 def emit_closed(rows: Rows, lists: Lists, slot: int, table: int, change: Change) -> None:
     """The closed row of the segment at `slot`, superseded by `change`."""
     i = rows.count[0]
     rows.count[0] = i + 1
     fields, segments = rows.fields, lists.segments
-    fields[R_TABLE, i], fields[R_KEY, i], fields[R_VALUE, i] = table, change.key, segments[slot, VALUE]
-    fields[R_START, i], fields[R_END, i] = segments[slot, START], segments[slot, END]
-    fields[R_SYSTEM, i], fields[R_TO, i] = segments[slot, SYSTEM], change.system
-    fields[R_OFFSET, i], fields[R_META, i] = segments[slot, OFFSET], segments[slot, META]
-    fields[R_BY_OFFSET, i], fields[R_BY_META, i] = change.offset, change.meta
+    fields[i * ROW_FIELDS + R_TABLE], fields[i * ROW_FIELDS + R_KEY], fields[i * ROW_FIELDS + R_VALUE] = table, change.key, segments[slot * SEGMENT_FIELDS + VALUE]
+    fields[i * ROW_FIELDS + R_START], fields[i * ROW_FIELDS + R_END] = segments[slot * SEGMENT_FIELDS + START], segments[slot * SEGMENT_FIELDS + END]
+    fields[i * ROW_FIELDS + R_SYSTEM], fields[i * ROW_FIELDS + R_TO] = segments[slot * SEGMENT_FIELDS + SYSTEM], change.system
+    fields[i * ROW_FIELDS + R_OFFSET], fields[i * ROW_FIELDS + R_META] = segments[slot * SEGMENT_FIELDS + OFFSET], segments[slot * SEGMENT_FIELDS + META]
+    fields[i * ROW_FIELDS + R_BY_OFFSET], fields[i * ROW_FIELDS + R_BY_META] = change.offset, change.meta
 
 
-@kernel
+@inner
 def emit_open(rows: Rows, table: int, value: int, start: int, end: int, change: Change) -> None:
     """The open row of a segment that `change` makes."""
     i = rows.count[0]
     rows.count[0] = i + 1
     fields = rows.fields
-    fields[R_TABLE, i], fields[R_KEY, i], fields[R_VALUE, i] = table, change.key, value
-    fields[R_START, i], fields[R_END, i] = start, end
-    fields[R_SYSTEM, i], fields[R_TO, i] = change.system, OPEN
-    fields[R_OFFSET, i], fields[R_META, i] = change.offset, change.meta
+    fields[i * ROW_FIELDS + R_TABLE], fields[i * ROW_FIELDS + R_KEY], fields[i * ROW_FIELDS + R_VALUE] = table, change.key, value
+    fields[i * ROW_FIELDS + R_START], fields[i * ROW_FIELDS + R_END] = start, end
+    fields[i * ROW_FIELDS + R_SYSTEM], fields[i * ROW_FIELDS + R_TO] = change.system, OPEN
+    fields[i * ROW_FIELDS + R_OFFSET], fields[i * ROW_FIELDS + R_META] = change.offset, change.meta
 
 
-@kernel
+@inner
 def claim_segment(lists: Lists, slot: int, change: Change) -> None:
     """Mark the segment at `slot` as believed from `change` on."""
-    lists.segments[slot, SYSTEM] = change.system
-    lists.segments[slot, OFFSET] = change.offset
-    lists.segments[slot, META] = change.meta
+    lists.segments[slot * SEGMENT_FIELDS + SYSTEM] = change.system
+    lists.segments[slot * SEGMENT_FIELDS + OFFSET] = change.offset
+    lists.segments[slot * SEGMENT_FIELDS + META] = change.meta
 
 
-@kernel
+@spliced
 def borrow_rows(rows: Rows) -> Rows:
     """The same rows, without owning them."""
     return Rows(borrow(rows.fields), borrow(rows.count))
 
 
-@kernel
+@spliced
 def borrow_changes(changes: Changes) -> Changes:
     """The same changes, without owning them."""
     return Changes(

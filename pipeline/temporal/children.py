@@ -19,17 +19,20 @@ from pipeline.temporal.change import (
     emit_closed,
     emit_open,
 )
-from pipeline.temporal.jit import borrow, kernel
+from pipeline.temporal.jit import borrow, inner, spliced
 from pipeline.temporal.pages import find_page, insert, lower_bound, remove, set_end, slot_of
 from pipeline.temporal.store import (
     AUX,
     BASE,
-    CHILD_PAGES,
     CHILDREN,
+    CHILD_PAGES,
     COUNT,
     END,
     FIRST,
+    KEY_FIELDS,
     LATEST,
+    PAGE_FIELDS,
+    SEGMENT_FIELDS,
     START,
     VALUE,
     Ints,
@@ -39,10 +42,12 @@ from pipeline.temporal.store import (
 )
 from pipeline.temporal.values import child_equals, child_is, keep_child, place_of, read_u16
 
-# Fields of a collected segment: rows of `Scratch.found`.
+# Fields of a collected segment in `Scratch.found`.
 F_START, F_END, F_AUX, F_VALUE, F_MATCH, F_NEXT = range(6)
-# Fields of a listed child: rows of `Scratch.listed`.
+FOUND_FIELDS = 6
+# Fields of a listed child in `Scratch.listed`.
 L_COVERED, L_DIFFERS, L_HEAD, L_TAIL = range(4)
+LISTED_FIELDS = 4
 
 
 class Scratch(NamedTuple):
@@ -55,63 +60,63 @@ class Scratch(NamedTuple):
 
 def new_scratch(room: int = 1 << 26) -> Scratch:
     """Room for `room` segments and children a change; touched only as far as it is used."""
-    found, listed = reserve((6, room), np.int64), reserve((4, room), np.int64)
+    found, listed = reserve((room, FOUND_FIELDS), np.int64), reserve((room, LISTED_FIELDS), np.int64)
     return Scratch(found, listed, reserve((4 * room,), np.int32))  # type: ignore[arg-type]
 
 
-@kernel
+@inner
 def aux_of(hash_: int, table: int) -> int:
     """How a child is ordered among the segments of one start: by its key's hash."""
     return hash_ ^ np.int64(table)
 
 
-@kernel
+@inner
 def table_of(store: Store, value: int) -> int:
     """The table of a child in the arena."""
     return read_u16(store.arena, place_of(value))
 
 
-@kernel
+@inner
 def collect(store: Store, scratch: Scratch, key: int, start: int, end: int, given: int) -> int:
     """Copy the segments that end after `start` and start before `end`, of the tables given; how many."""
     lists, keys, found, n = store.children, store.keys, scratch.found, 0
-    base = keys[key, CHILDREN]
-    for row in range(base, base + keys[key, CHILD_PAGES]):
-        if lists.pages[row, FIRST] >= end:
+    base = keys[key * KEY_FIELDS + CHILDREN]
+    for row in range(base, base + keys[key * KEY_FIELDS + CHILD_PAGES]):
+        if lists.pages[row * PAGE_FIELDS + FIRST] >= end:
             break
-        if lists.pages[row, LATEST] <= start:
+        if lists.pages[row * PAGE_FIELDS + LATEST] <= start:
             continue
-        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
-            if lists.segments[slot, START] >= end:
+        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
+            if lists.segments[slot * SEGMENT_FIELDS + START] >= end:
                 break
-            value = lists.segments[slot, VALUE]
-            if lists.segments[slot, END] > start and (given >> table_of(store, value)) & 1 == 1:
-                found[F_START, n], found[F_END, n] = lists.segments[slot, START], lists.segments[slot, END]
-                found[F_AUX, n], found[F_VALUE, n] = lists.segments[slot, AUX], value
-                found[F_MATCH, n] = -1
+            value = lists.segments[slot * SEGMENT_FIELDS + VALUE]
+            if lists.segments[slot * SEGMENT_FIELDS + END] > start and (given >> table_of(store, value)) & 1 == 1:
+                found[n * FOUND_FIELDS + F_START], found[n * FOUND_FIELDS + F_END] = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END]
+                found[n * FOUND_FIELDS + F_AUX], found[n * FOUND_FIELDS + F_VALUE] = lists.segments[slot * SEGMENT_FIELDS + AUX], value
+                found[n * FOUND_FIELDS + F_MATCH] = -1
                 n += 1
     return n
 
 
-@kernel
+@inner
 def locate(store: Store, key: int, start: int, aux: int, value: int) -> tuple[int, int]:
     """The position of a segment that is known to be there."""
     lists, keys = store.children, store.keys
     page = find_page(lists, keys, key, CHILDREN, start, aux)
-    place = lower_bound(lists, keys[key, CHILDREN] + page, start, aux)
+    place = lower_bound(lists, keys[key * KEY_FIELDS + CHILDREN] + page, start, aux)
     # Equal (start, aux) may stand in the pages before: hashes collide, and a split can part them.
     while place == 0 and page > 0:
         page -= 1
-        place = lower_bound(lists, keys[key, CHILDREN] + page, start, aux)
+        place = lower_bound(lists, keys[key * KEY_FIELDS + CHILDREN] + page, start, aux)
     while True:
-        if place >= lists.pages[keys[key, CHILDREN] + page, COUNT]:
+        if place >= lists.pages[(keys[key * KEY_FIELDS + CHILDREN] + page) * PAGE_FIELDS + COUNT]:
             page, place = page + 1, 0
-        if lists.segments[slot_of(lists, keys, key, CHILDREN, page, place), VALUE] == value:
+        if lists.segments[(slot_of(lists, keys, key, CHILDREN, page, place)) * SEGMENT_FIELDS + VALUE] == value:
             return page, place
         place += 1
 
 
-@kernel
+@inner
 def add(store: Store, rows: Rows, change: Change, start: int, end: int, aux: int, value: int) -> None:
     """A new segment of a child, and its open row."""
     insert(
@@ -130,11 +135,11 @@ def add(store: Store, rows: Rows, change: Change, start: int, end: int, aux: int
     emit_open(rows, table_of(store, value), value, start, end, change)
 
 
-@kernel
+@inner
 def take_out(store: Store, rows: Rows, change: Change, scratch: Scratch, i: int, start: int, end: int) -> None:
     """Cut [start, end) out of a collected segment: its closed row, and open rows for what remains."""
     lists, keys, key, found = store.children, store.keys, change.key, scratch.found
-    from_, to, aux, value = found[F_START, i], found[F_END, i], found[F_AUX, i], found[F_VALUE, i]
+    from_, to, aux, value = found[i * FOUND_FIELDS + F_START], found[i * FOUND_FIELDS + F_END], found[i * FOUND_FIELDS + F_AUX], found[i * FOUND_FIELDS + F_VALUE]
     page, place = locate(store, key, from_, aux, value)
     slot = slot_of(lists, keys, key, CHILDREN, page, place)
     table = table_of(store, value)
@@ -149,7 +154,7 @@ def take_out(store: Store, rows: Rows, change: Change, scratch: Scratch, i: int,
         add(store, rows, change, end, to, aux, value)
 
 
-@kernel
+@inner
 def find_listed(store: Store, scratch: Scratch, changes: Changes, record: int, value: int, aux: int, mask: int) -> int:
     """Which child of the record (from 0) a segment is of; -1 if it lists no such child."""
     first = changes.child_first[record]
@@ -170,7 +175,7 @@ def find_listed(store: Store, scratch: Scratch, changes: Changes, record: int, v
     return -1
 
 
-@kernel
+@spliced
 def index_listed(scratch: Scratch, changes: Changes, record: int) -> int:
     """Put the record's children into the scratch hash table; its mask."""
     first = changes.child_first[record]
@@ -188,40 +193,40 @@ def index_listed(scratch: Scratch, changes: Changes, record: int) -> int:
     return size - 1
 
 
-@kernel
+@spliced
 def match(store: Store, scratch: Scratch, changes: Changes, record: int, count: int, start: int, end: int) -> None:
     """Match collected segments with listed children; chain each child's segments in order of time."""
     first = changes.child_first[record]
     found, listed = scratch.found, scratch.listed
     for j in range(changes.child_first[record + 1] - first):
-        listed[L_COVERED, j], listed[L_DIFFERS, j] = 0, 0
-        listed[L_HEAD, j], listed[L_TAIL, j] = -1, -1
+        listed[j * LISTED_FIELDS + L_COVERED], listed[j * LISTED_FIELDS + L_DIFFERS] = 0, 0
+        listed[j * LISTED_FIELDS + L_HEAD], listed[j * LISTED_FIELDS + L_TAIL] = -1, -1
     if count == 0:
         return
     mask = index_listed(scratch, changes, record)
     for i in range(count):
-        j = find_listed(store, scratch, changes, record, found[F_VALUE, i], found[F_AUX, i], mask)
-        found[F_MATCH, i], found[F_NEXT, i] = j, -1
+        j = find_listed(store, scratch, changes, record, found[i * FOUND_FIELDS + F_VALUE], found[i * FOUND_FIELDS + F_AUX], mask)
+        found[i * FOUND_FIELDS + F_MATCH], found[i * FOUND_FIELDS + F_NEXT] = j, -1
         if j < 0:
             continue
-        if listed[L_HEAD, j] < 0:
-            listed[L_HEAD, j] = i
+        if listed[j * LISTED_FIELDS + L_HEAD] < 0:
+            listed[j * LISTED_FIELDS + L_HEAD] = i
         else:
-            found[F_NEXT, listed[L_TAIL, j]] = i
-        listed[L_TAIL, j] = i
-        listed[L_COVERED, j] += min(found[F_END, i], end) - max(found[F_START, i], start)
-        if not holds(store, changes, first + j, found[F_VALUE, i]):
-            listed[L_DIFFERS, j] = 1
+            found[(listed[j * LISTED_FIELDS + L_TAIL]) * FOUND_FIELDS + F_NEXT] = i
+        listed[j * LISTED_FIELDS + L_TAIL] = i
+        listed[j * LISTED_FIELDS + L_COVERED] += min(found[i * FOUND_FIELDS + F_END], end) - max(found[i * FOUND_FIELDS + F_START], start)
+        if not holds(store, changes, first + j, found[i * FOUND_FIELDS + F_VALUE]):
+            listed[j * LISTED_FIELDS + L_DIFFERS] = 1
 
 
-@kernel
+@inner
 def holds(store: Store, changes: Changes, child: int, value: int) -> bool:
     """Whether a segment has the values of a listed child."""
     start = changes.child_value_start[child]
     return child_equals(store, value, changes.child_values, start, changes.child_value_start[child + 1] - start)
 
 
-@kernel
+@inner
 def keep_listed(store: Store, changes: Changes, child: int) -> int:
     """Copy a listed child into the arena."""
     key, value = changes.child_key_start, changes.child_value_start
@@ -237,18 +242,18 @@ def keep_listed(store: Store, changes: Changes, child: int) -> int:
     )
 
 
-@kernel
+@spliced
 def put_listed(store: Store, rows: Rows, scratch: Scratch, changes: Changes, change: Change, first: int, j: int) -> None:
     """Make a listed child hold on the change's whole range."""
-    i = scratch.listed[L_HEAD, j]
+    i = scratch.listed[j * LISTED_FIELDS + L_HEAD]
     while i >= 0:
         take_out(store, rows, change, scratch, i, change.start, change.end)
-        i = scratch.found[F_NEXT, i]
+        i = scratch.found[i * FOUND_FIELDS + F_NEXT]
     aux = aux_of(changes.child_key_hash[first + j], changes.child_table[first + j])
     add(store, rows, change, change.start, change.end, aux, keep_listed(store, changes, first + j))
 
 
-@kernel
+@spliced
 def patch_listed(
     store: Store, rows: Rows, scratch: Scratch, changes: Changes, change: Change, first: int, j: int
 ) -> None:
@@ -257,21 +262,21 @@ def patch_listed(
     aux = aux_of(changes.child_key_hash[first + j], changes.child_table[first + j])
     value = keep_listed(store, changes, first + j)
     reached = change.start
-    i = scratch.listed[L_HEAD, j]
+    i = scratch.listed[j * LISTED_FIELDS + L_HEAD]
     while i >= 0:
-        if found[F_START, i] > reached:
-            add(store, rows, change, reached, found[F_START, i], aux, value)
-        reached = min(found[F_END, i], change.end)
-        if not holds(store, changes, first + j, found[F_VALUE, i]):
-            from_ = max(found[F_START, i], change.start)
+        if found[i * FOUND_FIELDS + F_START] > reached:
+            add(store, rows, change, reached, found[i * FOUND_FIELDS + F_START], aux, value)
+        reached = min(found[i * FOUND_FIELDS + F_END], change.end)
+        if not holds(store, changes, first + j, found[i * FOUND_FIELDS + F_VALUE]):
+            from_ = max(found[i * FOUND_FIELDS + F_START], change.start)
             take_out(store, rows, change, scratch, i, from_, reached)
             add(store, rows, change, from_, reached, aux, value)
-        i = found[F_NEXT, i]
+        i = found[i * FOUND_FIELDS + F_NEXT]
     if reached < change.end:
         add(store, rows, change, reached, change.end, aux, value)
 
 
-@kernel
+@inner
 def assert_listed(
     store: Store, rows: Rows, scratch: Scratch, changes: Changes, record: int, change: Change, given: int
 ) -> bool:
@@ -279,19 +284,19 @@ def assert_listed(
     first = changes.child_first[record]
     listing = changes.child_first[record + 1] - first
     count = 0
-    if store.keys[change.key, CHILD_PAGES] > 0:
+    if store.keys[(change.key) * KEY_FIELDS + CHILD_PAGES] > 0:
         count = collect(store, scratch, change.key, change.start, change.end, given)
     if count == 0 and listing == 0:
         return False
     match(store, scratch, changes, record, count, change.start, change.end)
     before = rows.count[0]
     for i in range(count):
-        if scratch.found[F_MATCH, i] < 0:
+        if scratch.found[i * FOUND_FIELDS + F_MATCH] < 0:
             take_out(store, rows, change, scratch, i, change.start, change.end)
     patching = change.meta & ((1 << META_PARTITION) - 1) == PATCH
     for j in range(listing):
-        covered = scratch.listed[L_COVERED, j] == change.end - change.start
-        if covered and scratch.listed[L_DIFFERS, j] == 0:
+        covered = scratch.listed[j * LISTED_FIELDS + L_COVERED] == change.end - change.start
+        if covered and scratch.listed[j * LISTED_FIELDS + L_DIFFERS] == 0:
             continue
         if patching:
             patch_listed(store, rows, scratch, changes, change, first, j)
@@ -300,10 +305,10 @@ def assert_listed(
     return bool(rows.count[0] > before)
 
 
-@kernel
+@inner
 def remove_all(store: Store, rows: Rows, scratch: Scratch, change: Change) -> bool:
     """Make no child hold on the change's range."""
-    if store.keys[change.key, CHILD_PAGES] == 0:
+    if store.keys[(change.key) * KEY_FIELDS + CHILD_PAGES] == 0:
         return False
     count = collect(store, scratch, change.key, change.start, change.end, -1)
     for i in range(count):
@@ -311,18 +316,18 @@ def remove_all(store: Store, rows: Rows, scratch: Scratch, change: Change) -> bo
     return count > 0
 
 
-@kernel
+@inner
 def next_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int:
     """The nearest boundary of any child's timeline after `instant`."""
     lists, keys, nearest = store.children, store.keys, end_of_time
-    base = keys[key, CHILDREN]
-    for row in range(base, base + keys[key, CHILD_PAGES]):
-        if lists.pages[row, FIRST] >= nearest:
+    base = keys[key * KEY_FIELDS + CHILDREN]
+    for row in range(base, base + keys[key * KEY_FIELDS + CHILD_PAGES]):
+        if lists.pages[row * PAGE_FIELDS + FIRST] >= nearest:
             break
-        if lists.pages[row, LATEST] <= instant:
+        if lists.pages[row * PAGE_FIELDS + LATEST] <= instant:
             continue
-        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
-            start, end = lists.segments[slot, START], lists.segments[slot, END]
+        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
+            start, end = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END]
             if start > instant:
                 nearest = min(nearest, start)
                 break
@@ -331,39 +336,39 @@ def next_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int
     return nearest
 
 
-@kernel
+@inner
 def bounds(store: Store, key: int, instant: int) -> bool:
     """Whether any child's segment starts or ends at `instant`."""
     lists, keys = store.children, store.keys
-    base = keys[key, CHILDREN]
-    for row in range(base, base + keys[key, CHILD_PAGES]):
-        if lists.pages[row, FIRST] > instant:
+    base = keys[key * KEY_FIELDS + CHILDREN]
+    for row in range(base, base + keys[key * KEY_FIELDS + CHILD_PAGES]):
+        if lists.pages[row * PAGE_FIELDS + FIRST] > instant:
             break
-        if lists.pages[row, LATEST] < instant:
+        if lists.pages[row * PAGE_FIELDS + LATEST] < instant:
             continue
-        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
-            if lists.segments[slot, START] == instant or lists.segments[slot, END] == instant:
+        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
+            if lists.segments[slot * SEGMENT_FIELDS + START] == instant or lists.segments[slot * SEGMENT_FIELDS + END] == instant:
                 return True
     return False
 
 
-@kernel
+@spliced
 def retract(store: Store, rows: Rows, scratch: Scratch, change: Change) -> None:
     """Let the children that hold just before the change's start hold on its range, and no others."""
-    if store.keys[change.key, CHILD_PAGES] == 0:
+    if store.keys[(change.key) * KEY_FIELDS + CHILD_PAGES] == 0:
         return
     found, at = scratch.found, change.start
     count = collect(store, scratch, change.key, at - 1, at + 1, -1)
     for i in range(count):
-        if found[F_START, i] == at:
+        if found[i * FOUND_FIELDS + F_START] == at:
             take_out(store, rows, change, scratch, i, at, change.end)
     for i in range(count):
-        if found[F_END, i] == at:
-            take_out(store, rows, change, scratch, i, found[F_START, i], at)
-            add(store, rows, change, found[F_START, i], change.end, found[F_AUX, i], found[F_VALUE, i])
+        if found[i * FOUND_FIELDS + F_END] == at:
+            take_out(store, rows, change, scratch, i, found[i * FOUND_FIELDS + F_START], at)
+            add(store, rows, change, found[i * FOUND_FIELDS + F_START], change.end, found[i * FOUND_FIELDS + F_AUX], found[i * FOUND_FIELDS + F_VALUE])
 
 
-@kernel
+@spliced
 def borrow_scratch(scratch: Scratch) -> Scratch:
     """The same scratch room, without owning it."""
     return Scratch(borrow(scratch.found), borrow(scratch.listed), borrow(scratch.table))

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba import njit
-from numba.core import cgutils
+from numba import njit, types
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,33 +29,62 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     numba.config.CACHE_DIR = str(_cache_directory())
 
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_INTERNAL: dict[str, Any] = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def kernel(function: F) -> F:
-    """Compile `function` at its first call; plain Python where NUMBA_DISABLE_JIT=1."""
-    return cast(F, njit(nogil=True, cache=True, error_model="numpy")(function))
+    """Compile `function`, which Python calls, with all that it calls; cached on disk.
+
+    Plain Python where NUMBA_DISABLE_JIT=1.
+    """
+    return cast(F, njit(**_OPTIONS, cache=True)(function))
+
+
+def inner(function: F) -> F:
+    """Compile `function`, which only kernels call and which allocates nothing.
+
+    Once for the types of its arguments: left alone, numba compiles it anew for every constant it is given.
+    """
+    compiled = njit(**_OPTIONS, **_INTERNAL)(function)
+    if not numba.config.DISABLE_JIT:
+        template = compiled.get_call_template
+
+        def without_literals(args: Any, kws: Any) -> Any:
+            named = {name: types.unliteral(value) for name, value in kws.items()}
+            return template([types.unliteral(value) for value in args], named)
+
+        compiled.get_call_template = without_literals
+    return cast(F, compiled)
+
+
+def spliced(function: F) -> F:
+    """Like `inner`, for a function with one caller, which takes it in whole: not compiled by itself before."""
+    return cast(F, njit(**_OPTIONS, **_INTERNAL, inline="always")(function))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _disown(context: Any, array: Any) -> Any:
-    def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
-        owned = target.make_array(signature.args[0])(target, builder, args[0])
-        view = target.make_array(signature.return_type)(target, builder)
-        for field in ("data", "nitems", "itemsize", "shape", "strides"):
-            setattr(view, field, getattr(owned, field))
-        view.meminfo = cgutils.get_null_value(view.meminfo.type)
-        view.parent = cgutils.get_null_value(view.parent.type)
-        return view._getvalue()
+def _pointer(context: Any, array: Any) -> Any:
+    pointer = types.CPointer(array.dtype)
 
-    return array(array), generate
+    def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return target.make_array(signature.args[0])(target, builder, args[0]).data
+
+    return pointer(array), generate
 
 
 if numba.config.DISABLE_JIT:
 
     def borrow(array: Any) -> Any:
-        """The array itself."""
-        return array
+        """The array's elements, flat."""
+        return array.reshape(-1)
 else:
 
-    @kernel
+    @inner
     def borrow(array: Any) -> Any:
-        """A view without an owner: counting references to it costs nothing, where it would cost a third."""
-        return _disown(array)
+        """The array's elements, flat: a pointer, to be indexed as the array is.
+
+        Kernels hand dozens of arrays down to each other. As pointers they cost nothing; as arrays, counting
+        references to them takes a third of the time, and compiling that takes a minute.
+        """
+        return _pointer(array)

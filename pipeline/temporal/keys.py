@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.temporal.jit import kernel
+from pipeline.temporal.jit import inner, kernel
 from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, physical_memory, reserve
 from pipeline.temporal.values import copy_bytes, length_of, place_of, same_bytes
 
@@ -59,7 +59,7 @@ def fill(keys: Keys) -> None:
         keys.table[at] = number + 1
 
 
-@kernel
+@inner
 def find(keys: Keys, hash_: int, data: Bytes, start: int, length: int) -> int:
     """The number of a key; where it is unknown, -1 minus its place in the table."""
     mask = keys.table.size - 1
@@ -77,7 +77,7 @@ def find(keys: Keys, hash_: int, data: Bytes, start: int, length: int) -> int:
     return int(-1 - at)
 
 
-@kernel
+@inner
 def add(keys: Keys, hash_: int, data: Bytes, start: int, length: int, at: int) -> int:
     """Give an unknown key the next number."""
     number, place = keys.used[0], keys.used[1]

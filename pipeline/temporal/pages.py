@@ -1,6 +1,6 @@
 """A list of segments: a directory of pages. Positions are (page in the directory, segment in the page)."""
 
-from pipeline.temporal.jit import kernel
+from pipeline.temporal.jit import inner, spliced
 from pipeline.temporal.store import (
     AUX,
     BASE,
@@ -11,6 +11,7 @@ from pipeline.temporal.store import (
     FIRST_AUX,
     FREE_PAGES,
     FREE_SEGMENTS,
+    KEY_FIELDS,
     LARGEST_CLASS,
     LATEST,
     META,
@@ -28,156 +29,156 @@ from pipeline.temporal.store import (
 )
 
 
-@kernel
+@inner
 def new_page(lists: Lists, size_class: int) -> int:
     """The first slot of an unused page."""
     head = lists.counters[FREE_SEGMENTS + size_class]
     if head >= 0:
-        lists.counters[FREE_SEGMENTS + size_class] = lists.segments[head, START]
+        lists.counters[FREE_SEGMENTS + size_class] = lists.segments[head * SEGMENT_FIELDS + START]
         return head
     base = lists.counters[NEXT_SEGMENT]
     lists.counters[NEXT_SEGMENT] = base + (SMALLEST_PAGE << size_class)
     return base
 
 
-@kernel
+@inner
 def free_page(lists: Lists, base: int, size_class: int) -> None:
     """Give a page back."""
-    lists.segments[base, START] = lists.counters[FREE_SEGMENTS + size_class]
+    lists.segments[base * SEGMENT_FIELDS + START] = lists.counters[FREE_SEGMENTS + size_class]
     lists.counters[FREE_SEGMENTS + size_class] = base
 
 
-@kernel
+@inner
 def new_directory(lists: Lists, size_class: int) -> int:
     """The first row of an unused directory of ``1 << size_class`` pages."""
     head = lists.counters[FREE_PAGES + size_class]
     if head >= 0:
-        lists.counters[FREE_PAGES + size_class] = lists.pages[head, FIRST]
+        lists.counters[FREE_PAGES + size_class] = lists.pages[head * PAGE_FIELDS + FIRST]
         return head
     base = lists.counters[NEXT_PAGE]
     lists.counters[NEXT_PAGE] = base + (1 << size_class)
     return base
 
 
-@kernel
+@inner
 def free_directory(lists: Lists, base: int, size_class: int) -> None:
     """Give a directory back."""
-    lists.pages[base, FIRST] = lists.counters[FREE_PAGES + size_class]
+    lists.pages[base * PAGE_FIELDS + FIRST] = lists.counters[FREE_PAGES + size_class]
     lists.counters[FREE_PAGES + size_class] = base
 
 
-@kernel
+@inner
 def copy_segments(lists: Lists, source: int, target: int, count: int) -> None:
     """Copy `count` segments between slots; the ranges may overlap."""
     if source > target:
         for i in range(count):
             for f in range(SEGMENT_FIELDS):
-                lists.segments[target + i, f] = lists.segments[source + i, f]
+                lists.segments[(target + i) * SEGMENT_FIELDS + f] = lists.segments[(source + i) * SEGMENT_FIELDS + f]
     else:
         for i in range(count - 1, -1, -1):
             for f in range(SEGMENT_FIELDS):
-                lists.segments[target + i, f] = lists.segments[source + i, f]
+                lists.segments[(target + i) * SEGMENT_FIELDS + f] = lists.segments[(source + i) * SEGMENT_FIELDS + f]
 
 
-@kernel
+@spliced
 def insert_page(lists: Lists, keys: Ints, key: int, level: int, at: int) -> int:
     """Make room for a page at `at` in the key's directory; the row to fill."""
-    base, used, size_class = keys[key, level], keys[key, level + 1], keys[key, level + 2]
+    base, used, size_class = keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1], keys[key * KEY_FIELDS + level + 2]
     if used == 0:
         base, size_class = new_directory(lists, 0), 0
     elif used == 1 << size_class:
         larger = new_directory(lists, size_class + 1)
         for i in range(used):
             for f in range(PAGE_FIELDS):
-                lists.pages[larger + i, f] = lists.pages[base + i, f]
+                lists.pages[(larger + i) * PAGE_FIELDS + f] = lists.pages[(base + i) * PAGE_FIELDS + f]
         free_directory(lists, base, size_class)
         base, size_class = larger, size_class + 1
     for i in range(used, at, -1):
         for f in range(PAGE_FIELDS):
-            lists.pages[base + i, f] = lists.pages[base + i - 1, f]
-    keys[key, level], keys[key, level + 1], keys[key, level + 2] = base, used + 1, size_class
+            lists.pages[(base + i) * PAGE_FIELDS + f] = lists.pages[(base + i - 1) * PAGE_FIELDS + f]
+    keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1], keys[key * KEY_FIELDS + level + 2] = base, used + 1, size_class
     return base + at
 
 
-@kernel
+@spliced
 def remove_page(lists: Lists, keys: Ints, key: int, level: int, at: int) -> None:
     """Drop an empty page from the key's directory."""
-    base, used = keys[key, level], keys[key, level + 1]
-    free_page(lists, lists.pages[base + at, BASE], lists.pages[base + at, CLASS])
+    base, used = keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1]
+    free_page(lists, lists.pages[(base + at) * PAGE_FIELDS + BASE], lists.pages[(base + at) * PAGE_FIELDS + CLASS])
     for i in range(at, used - 1):
         for f in range(PAGE_FIELDS):
-            lists.pages[base + i, f] = lists.pages[base + i + 1, f]
-    keys[key, level + 1] = used - 1
+            lists.pages[(base + i) * PAGE_FIELDS + f] = lists.pages[(base + i + 1) * PAGE_FIELDS + f]
+    keys[key * KEY_FIELDS + level + 1] = used - 1
     if used == 1:
-        free_directory(lists, base, keys[key, level + 2])
+        free_directory(lists, base, keys[key * KEY_FIELDS + level + 2])
 
 
-@kernel
+@inner
 def refresh_latest(lists: Lists, row: int) -> None:
     """Recompute the latest end in a page."""
-    base, count = lists.pages[row, BASE], lists.pages[row, COUNT]
-    latest = lists.segments[base, END]
+    base, count = lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT]
+    latest = lists.segments[base * SEGMENT_FIELDS + END]
     for i in range(base + 1, base + count):
-        latest = max(latest, lists.segments[i, END])
-    lists.pages[row, LATEST] = latest
+        latest = max(latest, lists.segments[i * SEGMENT_FIELDS + END])
+    lists.pages[row * PAGE_FIELDS + LATEST] = latest
 
 
-@kernel
+@inner
 def find_page(lists: Lists, keys: Ints, key: int, level: int, start: int, aux: int) -> int:
     """The last page whose first segment is at or before (start, aux); 0 if there is none."""
-    base, low, high = keys[key, level], 0, keys[key, level + 1] - 1
+    base, low, high = keys[key * KEY_FIELDS + level], 0, keys[key * KEY_FIELDS + level + 1] - 1
     while low < high:
         middle = (low + high + 1) >> 1
-        first = lists.pages[base + middle, FIRST]
-        if first < start or (first == start and lists.pages[base + middle, FIRST_AUX] <= aux):
+        first = lists.pages[(base + middle) * PAGE_FIELDS + FIRST]
+        if first < start or (first == start and lists.pages[(base + middle) * PAGE_FIELDS + FIRST_AUX] <= aux):
             low = middle
         else:
             high = middle - 1
     return low
 
 
-@kernel
+@inner
 def lower_bound(lists: Lists, row: int, start: int, aux: int) -> int:
     """The first place in a page whose segment is not before (start, aux)."""
-    base, low, high = lists.pages[row, BASE], 0, lists.pages[row, COUNT]
+    base, low, high = lists.pages[row * PAGE_FIELDS + BASE], 0, lists.pages[row * PAGE_FIELDS + COUNT]
     while low < high:
         middle = (low + high) >> 1
-        at = lists.segments[base + middle, START]
-        if at < start or (at == start and lists.segments[base + middle, AUX] < aux):
+        at = lists.segments[(base + middle) * SEGMENT_FIELDS + START]
+        if at < start or (at == start and lists.segments[(base + middle) * SEGMENT_FIELDS + AUX] < aux):
             low = middle + 1
         else:
             high = middle
     return low
 
 
-@kernel
+@inner
 def slot_of(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int) -> int:
     """The slot of a position."""
-    return lists.pages[keys[key, level] + page, BASE] + place
+    return lists.pages[(keys[key * KEY_FIELDS + level] + page) * PAGE_FIELDS + BASE] + place
 
 
-@kernel
+@spliced
 def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int) -> tuple[int, int]:
     """Grow or split a full page; the position at which an insertion at (page, place) now belongs."""
-    row = keys[key, level] + page
-    base, count, size_class = lists.pages[row, BASE], lists.pages[row, COUNT], lists.pages[row, CLASS]
+    row = keys[key * KEY_FIELDS + level] + page
+    base, count, size_class = lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT], lists.pages[row * PAGE_FIELDS + CLASS]
     if size_class < LARGEST_CLASS:
         larger = new_page(lists, size_class + 1)
         copy_segments(lists, base, larger, count)
         free_page(lists, base, size_class)
-        lists.pages[row, BASE], lists.pages[row, CLASS] = larger, size_class + 1
+        lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + CLASS] = larger, size_class + 1
         return page, place
     # Feeds mostly append: a full last page stays full, and the next one starts with the newcomer.
-    appending = place == count and page == keys[key, level + 1] - 1
+    appending = place == count and page == keys[key * KEY_FIELDS + level + 1] - 1
     kept = count - 1 if appending else count >> 1
     target = new_page(lists, LARGEST_CLASS)
     copy_segments(lists, base + kept, target, count - kept)
     added = insert_page(lists, keys, key, level, page + 1)
-    row = keys[key, level] + page
-    lists.pages[row, COUNT] = kept
-    lists.pages[added, FIRST], lists.pages[added, FIRST_AUX] = lists.segments[target, START], lists.segments[target, AUX]
-    lists.pages[added, BASE], lists.pages[added, COUNT] = target, count - kept
-    lists.pages[added, CLASS] = LARGEST_CLASS
+    row = keys[key * KEY_FIELDS + level] + page
+    lists.pages[row * PAGE_FIELDS + COUNT] = kept
+    lists.pages[added * PAGE_FIELDS + FIRST], lists.pages[added * PAGE_FIELDS + FIRST_AUX] = lists.segments[target * SEGMENT_FIELDS + START], lists.segments[target * SEGMENT_FIELDS + AUX]
+    lists.pages[added * PAGE_FIELDS + BASE], lists.pages[added * PAGE_FIELDS + COUNT] = target, count - kept
+    lists.pages[added * PAGE_FIELDS + CLASS] = LARGEST_CLASS
     refresh_latest(lists, row)
     refresh_latest(lists, added)
     if place > kept:
@@ -185,7 +186,7 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
     return page, place
 
 
-@kernel
+@inner
 def insert(
     lists: Lists,
     keys: Ints,
@@ -200,68 +201,68 @@ def insert(
     value: int,
 ) -> None:
     """Add a segment in its order."""
-    if keys[key, level + 1] == 0:
+    if keys[key * KEY_FIELDS + level + 1] == 0:
         base = new_page(lists, 0)
         page, place = 0, 0
         row = insert_page(lists, keys, key, level, 0)
-        lists.pages[row, BASE], lists.pages[row, COUNT], lists.pages[row, CLASS] = base, 0, 0
-        lists.pages[row, LATEST] = end
+        lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT], lists.pages[row * PAGE_FIELDS + CLASS] = base, 0, 0
+        lists.pages[row * PAGE_FIELDS + LATEST] = end
     else:
         page = find_page(lists, keys, key, level, start, aux)
-        row = keys[key, level] + page
+        row = keys[key * KEY_FIELDS + level] + page
         place = lower_bound(lists, row, start, aux)
-        if lists.pages[row, COUNT] == SMALLEST_PAGE << lists.pages[row, CLASS]:
+        if lists.pages[row * PAGE_FIELDS + COUNT] == SMALLEST_PAGE << lists.pages[row * PAGE_FIELDS + CLASS]:
             page, place = make_room(lists, keys, key, level, page, place)
-            row = keys[key, level] + page
-    base, count = lists.pages[row, BASE], lists.pages[row, COUNT]
+            row = keys[key * KEY_FIELDS + level] + page
+    base, count = lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT]
     slot = base + place
     if place < count:
         copy_segments(lists, slot, slot + 1, count - place)
     segments = lists.segments
-    segments[slot, START], segments[slot, AUX], segments[slot, END] = start, aux, end
-    segments[slot, SYSTEM], segments[slot, OFFSET] = system, offset
-    segments[slot, META], segments[slot, VALUE] = meta, value
-    lists.pages[row, COUNT] = count + 1
+    segments[slot * SEGMENT_FIELDS + START], segments[slot * SEGMENT_FIELDS + AUX], segments[slot * SEGMENT_FIELDS + END] = start, aux, end
+    segments[slot * SEGMENT_FIELDS + SYSTEM], segments[slot * SEGMENT_FIELDS + OFFSET] = system, offset
+    segments[slot * SEGMENT_FIELDS + META], segments[slot * SEGMENT_FIELDS + VALUE] = meta, value
+    lists.pages[row * PAGE_FIELDS + COUNT] = count + 1
     if place == 0:
-        lists.pages[row, FIRST], lists.pages[row, FIRST_AUX] = start, aux
-    if end > lists.pages[row, LATEST]:
-        lists.pages[row, LATEST] = end
+        lists.pages[row * PAGE_FIELDS + FIRST], lists.pages[row * PAGE_FIELDS + FIRST_AUX] = start, aux
+    if end > lists.pages[row * PAGE_FIELDS + LATEST]:
+        lists.pages[row * PAGE_FIELDS + LATEST] = end
 
 
-@kernel
+@inner
 def remove(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int) -> None:
     """Drop the segment at a position; later positions in the page move down by one."""
-    row = keys[key, level] + page
-    base, count = lists.pages[row, BASE], lists.pages[row, COUNT]
+    row = keys[key * KEY_FIELDS + level] + page
+    base, count = lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT]
     if count == 1:
         remove_page(lists, keys, key, level, page)
         return
-    end = lists.segments[base + place, END]
+    end = lists.segments[(base + place) * SEGMENT_FIELDS + END]
     copy_segments(lists, base + place + 1, base + place, count - place - 1)
-    lists.pages[row, COUNT] = count - 1
+    lists.pages[row * PAGE_FIELDS + COUNT] = count - 1
     if place == 0:
-        lists.pages[row, FIRST], lists.pages[row, FIRST_AUX] = lists.segments[base, START], lists.segments[base, AUX]
-    if end == lists.pages[row, LATEST]:
+        lists.pages[row * PAGE_FIELDS + FIRST], lists.pages[row * PAGE_FIELDS + FIRST_AUX] = lists.segments[base * SEGMENT_FIELDS + START], lists.segments[base * SEGMENT_FIELDS + AUX]
+    if end == lists.pages[row * PAGE_FIELDS + LATEST]:
         refresh_latest(lists, row)
 
 
-@kernel
+@inner
 def set_end(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int, end: int) -> None:
     """Move a segment's end."""
-    row = keys[key, level] + page
-    slot = lists.pages[row, BASE] + place
-    old = lists.segments[slot, END]
-    lists.segments[slot, END] = end
-    if end > lists.pages[row, LATEST]:
-        lists.pages[row, LATEST] = end
-    elif old == lists.pages[row, LATEST]:
+    row = keys[key * KEY_FIELDS + level] + page
+    slot = lists.pages[row * PAGE_FIELDS + BASE] + place
+    old = lists.segments[slot * SEGMENT_FIELDS + END]
+    lists.segments[slot * SEGMENT_FIELDS + END] = end
+    if end > lists.pages[row * PAGE_FIELDS + LATEST]:
+        lists.pages[row * PAGE_FIELDS + LATEST] = end
+    elif old == lists.pages[row * PAGE_FIELDS + LATEST]:
         refresh_latest(lists, row)
 
 
-@kernel
+@inner
 def set_start(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int, start: int) -> None:
     """Move a segment's start to where it stays in order."""
-    row = keys[key, level] + page
-    lists.segments[lists.pages[row, BASE] + place, START] = start
+    row = keys[key * KEY_FIELDS + level] + page
+    lists.segments[(lists.pages[row * PAGE_FIELDS + BASE] + place) * SEGMENT_FIELDS + START] = start
     if place == 0:
-        lists.pages[row, FIRST] = start
+        lists.pages[row * PAGE_FIELDS + FIRST] = start

@@ -1,13 +1,16 @@
 """Operations on the parent's timeline: disjoint segments in order."""
 
 from pipeline.temporal.change import Change, Rows, claim_segment, emit_closed, emit_open
-from pipeline.temporal.jit import kernel
+from pipeline.temporal.jit import inner
 from pipeline.temporal.pages import find_page, insert, lower_bound, remove, set_end, set_start, slot_of
 from pipeline.temporal.store import (
     COUNT,
     END,
-    PARENT_PAGES,
+    KEY_FIELDS,
+    PAGE_FIELDS,
     PARENTS,
+    PARENT_PAGES,
+    SEGMENT_FIELDS,
     START,
     VALUE,
     Bytes,
@@ -20,30 +23,30 @@ from pipeline.temporal.values import equal_values, equals, merge, release_last
 NOWHERE = (-1, 0)
 
 
-@kernel
+@inner
 def settle(lists: Lists, keys: Ints, key: int, page: int, place: int) -> tuple[int, int]:
     """The position, moved to the next page where it is past its page's end; NOWHERE past the last."""
-    if page < keys[key, PARENT_PAGES]:
-        if place < lists.pages[keys[key, PARENTS] + page, COUNT]:
+    if page < keys[key * KEY_FIELDS + PARENT_PAGES]:
+        if place < lists.pages[(keys[key * KEY_FIELDS + PARENTS] + page) * PAGE_FIELDS + COUNT]:
             return page, place
-        if page + 1 < keys[key, PARENT_PAGES]:
+        if page + 1 < keys[key * KEY_FIELDS + PARENT_PAGES]:
             return page + 1, 0
     return NOWHERE
 
 
-@kernel
+@inner
 def first_ending_after(lists: Lists, keys: Ints, key: int, instant: int) -> tuple[int, int]:
     """The position of the first segment that ends after `instant`."""
-    if keys[key, PARENT_PAGES] == 0:
+    if keys[key * KEY_FIELDS + PARENT_PAGES] == 0:
         return NOWHERE
     page = find_page(lists, keys, key, PARENTS, instant, 0)
-    place = lower_bound(lists, keys[key, PARENTS] + page, instant, 0)
-    if place > 0 and lists.segments[slot_of(lists, keys, key, PARENTS, page, place - 1), END] > instant:
+    place = lower_bound(lists, keys[key * KEY_FIELDS + PARENTS] + page, instant, 0)
+    if place > 0 and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place - 1)) * SEGMENT_FIELDS + END] > instant:
         return page, place - 1
     return settle(lists, keys, key, page, place)
 
 
-@kernel
+@inner
 def holds_throughout(store: Store, key: int, start: int, end: int, payload: Bytes, at: int, length: int) -> bool:
     """Whether [start, end) is covered without a gap by segments of these values."""
     lists, keys = store.parents, store.keys
@@ -51,16 +54,16 @@ def holds_throughout(store: Store, key: int, start: int, end: int, payload: Byte
     reached = start
     while page >= 0 and reached < end:
         slot = slot_of(lists, keys, key, PARENTS, page, place)
-        if lists.segments[slot, START] > reached or not equals(
-            store, lists.segments[slot, VALUE], payload, at, length
+        if lists.segments[slot * SEGMENT_FIELDS + START] > reached or not equals(
+            store, lists.segments[slot * SEGMENT_FIELDS + VALUE], payload, at, length
         ):
             return False
-        reached = lists.segments[slot, END]
+        reached = lists.segments[slot * SEGMENT_FIELDS + END]
         page, place = settle(lists, keys, key, page, place + 1)
     return reached >= end
 
 
-@kernel
+@inner
 def put(store: Store, rows: Rows, change: Change, value: int) -> None:
     """Make `value` (-1: nothing) hold on the change's range; rows for what it supersedes and leaves."""
     lists, keys, key = store.parents, store.keys, change.key
@@ -69,7 +72,7 @@ def put(store: Store, rows: Rows, change: Change, value: int) -> None:
     page, place = first_ending_after(lists, keys, key, start)
     while page >= 0:
         slot = slot_of(lists, keys, key, PARENTS, page, place)
-        from_, to, old = lists.segments[slot, START], lists.segments[slot, END], lists.segments[slot, VALUE]
+        from_, to, old = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END], lists.segments[slot * SEGMENT_FIELDS + VALUE]
         if from_ >= end:
             break
         emit_closed(rows, lists, slot, 0, change)
@@ -89,7 +92,7 @@ def put(store: Store, rows: Rows, change: Change, value: int) -> None:
         elif not placed:
             set_start(lists, keys, key, PARENTS, page, place, start)
             set_end(lists, keys, key, PARENTS, page, place, end)
-            lists.segments[slot, VALUE] = value
+            lists.segments[slot * SEGMENT_FIELDS + VALUE] = value
             claim_segment(lists, slot, change)
             emit_open(rows, 0, value, start, end, change)
             placed = True
@@ -100,17 +103,17 @@ def put(store: Store, rows: Rows, change: Change, value: int) -> None:
         add(store, rows, change, start, end, value)
 
 
-@kernel
+@inner
 def drop(lists: Lists, keys: Ints, key: int, page: int, place: int) -> tuple[int, int]:
     """Remove the segment at a position; the position of the next one."""
-    pages = keys[key, PARENT_PAGES]
+    pages = keys[key * KEY_FIELDS + PARENT_PAGES]
     remove(lists, keys, key, PARENTS, page, place)
-    if keys[key, PARENT_PAGES] < pages:
+    if keys[key * KEY_FIELDS + PARENT_PAGES] < pages:
         return settle(lists, keys, key, page, 0)
     return settle(lists, keys, key, page, place)
 
 
-@kernel
+@inner
 def add(store: Store, rows: Rows, change: Change, start: int, end: int, value: int) -> None:
     """A new segment, and its open row."""
     insert(
@@ -129,16 +132,16 @@ def add(store: Store, rows: Rows, change: Change, start: int, end: int, value: i
     emit_open(rows, 0, value, start, end, change)
 
 
-@kernel
+@inner
 def overlaps(store: Store, key: int, start: int, end: int) -> bool:
     """Whether anything is known on [start, end)."""
     page, place = first_ending_after(store.parents, store.keys, key, start)
     if page < 0:
         return False
-    return bool(store.parents.segments[slot_of(store.parents, store.keys, key, PARENTS, page, place), START] < end)
+    return bool(store.parents.segments[(slot_of(store.parents, store.keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START] < end)
 
 
-@kernel
+@inner
 def patch(store: Store, rows: Rows, change: Change, payload: Bytes, at: int, widths: Ints) -> None:
     """Replace the given fields in every overlapped segment whose values change; fill the gaps with them."""
     lists, keys, key = store.parents, store.keys, change.key
@@ -148,7 +151,7 @@ def patch(store: Store, rows: Rows, change: Change, payload: Bytes, at: int, wid
         from_, to, old = change.end, change.end, -1
         if page >= 0:
             slot = slot_of(lists, keys, key, PARENTS, page, place)
-            from_, to, old = lists.segments[slot, START], lists.segments[slot, END], lists.segments[slot, VALUE]
+            from_, to, old = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END], lists.segments[slot * SEGMENT_FIELDS + VALUE]
         if from_ > reached:
             if filling < 0:
                 filling = merge(store, -1, payload, at, widths)
@@ -166,7 +169,7 @@ def patch(store: Store, rows: Rows, change: Change, payload: Bytes, at: int, wid
         reached = to
 
 
-@kernel
+@inner
 def next_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int:
     """The nearest boundary of the parent's timeline after `instant`."""
     lists, keys = store.parents, store.keys
@@ -174,45 +177,45 @@ def next_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int
     if page < 0:
         return end_of_time
     slot = slot_of(lists, keys, key, PARENTS, page, place)
-    start = lists.segments[slot, START]
-    return start if start > instant else lists.segments[slot, END]
+    start = lists.segments[slot * SEGMENT_FIELDS + START]
+    return start if start > instant else lists.segments[slot * SEGMENT_FIELDS + END]
 
 
-@kernel
+@inner
 def ends_at(store: Store, key: int, instant: int) -> tuple[int, int]:
     """The position of the segment that ends at `instant`."""
     lists, keys = store.parents, store.keys
     page, place = first_ending_after(lists, keys, key, instant - 1)
-    if page >= 0 and lists.segments[slot_of(lists, keys, key, PARENTS, page, place), END] == instant:
+    if page >= 0 and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + END] == instant:
         return page, place
     return NOWHERE
 
 
-@kernel
+@inner
 def starts_at(store: Store, key: int, instant: int) -> tuple[int, int]:
     """The position of the segment that starts at `instant`."""
     lists, keys = store.parents, store.keys
     page, place = first_ending_after(lists, keys, key, instant)
-    if page >= 0 and lists.segments[slot_of(lists, keys, key, PARENTS, page, place), START] == instant:
+    if page >= 0 and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START] == instant:
         return page, place
     return NOWHERE
 
 
-@kernel
+@inner
 def spans(store: Store, key: int, instant: int) -> bool:
     """Whether a segment holds both just before and at `instant`."""
     lists, keys = store.parents, store.keys
     page, place = first_ending_after(lists, keys, key, instant)
-    return page >= 0 and bool(lists.segments[slot_of(lists, keys, key, PARENTS, page, place), START] < instant)
+    return page >= 0 and bool(lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START] < instant)
 
 
-@kernel
+@inner
 def cut(store: Store, rows: Rows, change: Change, instant: int) -> None:
     """Split the segment that holds around `instant` into two of the same values."""
     lists, keys, key = store.parents, store.keys, change.key
     page, place = first_ending_after(lists, keys, key, instant)
     slot = slot_of(lists, keys, key, PARENTS, page, place)
-    start, end, value = lists.segments[slot, START], lists.segments[slot, END], lists.segments[slot, VALUE]
+    start, end, value = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END], lists.segments[slot * SEGMENT_FIELDS + VALUE]
     emit_closed(rows, lists, slot, 0, change)
     set_end(lists, keys, key, PARENTS, page, place, instant)
     claim_segment(lists, slot, change)
@@ -220,7 +223,7 @@ def cut(store: Store, rows: Rows, change: Change, instant: int) -> None:
     add(store, rows, change, instant, end, value)
 
 
-@kernel
+@inner
 def retract(store: Store, rows: Rows, change: Change) -> None:
     """Let the segment before the change's start hold on its range [start, next boundary), or nothing."""
     lists, keys, key = store.parents, store.keys, change.key
@@ -230,7 +233,7 @@ def retract(store: Store, rows: Rows, change: Change) -> None:
             put(store, rows, change, -1)
         return
     slot = slot_of(lists, keys, key, PARENTS, page, place)
-    start, value = lists.segments[slot, START], lists.segments[slot, VALUE]
+    start, value = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + VALUE]
     emit_closed(rows, lists, slot, 0, change)
     remove(lists, keys, key, PARENTS, page, place)
     put(store, rows, change, -1)

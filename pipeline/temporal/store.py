@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.temporal.jit import borrow, kernel
+from pipeline.temporal.jit import borrow, inner, spliced
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -22,7 +22,7 @@ START, AUX, END, SYSTEM, OFFSET, META, VALUE = range(7)
 SEGMENT_FIELDS = 8
 # Fields of a page in a directory: columns of `pages`.
 FIRST, FIRST_AUX, BASE, COUNT, CLASS, LATEST = range(6)
-PAGE_FIELDS = 6
+PAGE_FIELDS = 8
 # Fields of a key: columns of `keys`. A list takes three: directory, its pages in use, its size class.
 LAST, PARENTS, PARENT_PAGES, PARENT_CLASS, CHILDREN, CHILD_PAGES, CHILD_CLASS, FLAGS = range(8)
 KEY_FIELDS = 8
@@ -42,7 +42,13 @@ LENGTH_BITS = 28
 
 
 class Lists(NamedTuple):
-    """The lists of all keys at one level (parents, or children)."""
+    """The lists of all keys at one level (parents, or children).
+
+    Attributes:
+        segments: int64[slots, SEGMENT_FIELDS].
+        pages: int64[rows, PAGE_FIELDS].
+        counters: int64[COUNTERS].
+    """
 
     segments: Ints
     pages: Ints
@@ -98,13 +104,13 @@ def new_store(memory: int | None = None) -> Store:
     return Store(keys, lists(), lists(), arena, np.zeros(1, np.int64))  # type: ignore[arg-type]
 
 
-@kernel
+@spliced
 def borrow_lists(lists: Lists) -> Lists:
     """The same lists, without owning them."""
     return Lists(borrow(lists.segments), borrow(lists.pages), borrow(lists.counters))
 
 
-@kernel
+@spliced
 def borrow_store(store: Store) -> Store:
     """The same store, without owning it."""
     return Store(

@@ -6,7 +6,7 @@ then per segment its fields but VALUE (i64 each), the length of its value (u32),
 
 import numpy as np
 
-from pipeline.temporal.jit import kernel
+from pipeline.temporal.jit import borrow, inner, kernel
 from pipeline.temporal.pages import free_directory, free_page, insert
 from pipeline.temporal.store import (
     AUX,
@@ -16,11 +16,14 @@ from pipeline.temporal.store import (
     COUNT,
     END,
     FLAGS,
+    KEY_FIELDS,
     LAST,
     LENGTH_BITS,
     META,
     OFFSET,
+    PAGE_FIELDS,
     PARENTS,
+    SEGMENT_FIELDS,
     START,
     SYSTEM,
     VALUE,
@@ -28,6 +31,8 @@ from pipeline.temporal.store import (
     Ints,
     Lists,
     Store,
+    borrow_lists,
+    borrow_store,
 )
 from pipeline.temporal.values import claim, copy_bytes, length_of, place_of, read_u32
 
@@ -35,14 +40,14 @@ HEADER = 24
 FIXED = 8 * VALUE + 4
 
 
-@kernel
+@inner
 def write_i64(out: Bytes, at: int, value: int) -> None:
     """A signed 64-bit integer, little-endian."""
     for i in range(8):
         out[at + i] = (value >> (8 * i)) & 255
 
 
-@kernel
+@inner
 def read_i64(data: Bytes, at: int) -> int:
     """A signed 64-bit integer, little-endian."""
     value = np.int64(data[at + 7])
@@ -53,26 +58,27 @@ def read_i64(data: Bytes, at: int) -> int:
     return value
 
 
-@kernel
+@inner
 def write_u32(out: Bytes, at: int, value: int) -> None:
     """An unsigned 32-bit integer, little-endian."""
     for i in range(4):
         out[at + i] = (value >> (8 * i)) & 255
 
 
-@kernel
+@inner
 def size_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
     """Bytes that a list of segments takes outside."""
     size = 0
-    for row in range(keys[key, level], keys[key, level] + keys[key, level + 1]):
-        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
-            size += FIXED + length_of(lists.segments[slot, VALUE])
+    for row in range(keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]):
+        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
+            size += FIXED + length_of(lists.segments[slot * SEGMENT_FIELDS + VALUE])
     return size
 
 
 @kernel
 def sizes(store: Store, numbers: Ints, starts: Ints) -> None:
     """Where each key's bytes start when they are written one after the other; int64[keys + 1]."""
+    store = borrow_store(store)
     starts[0] = 0
     for i in range(numbers.size):
         parents = size_of_list(store.parents, store.keys, numbers[i], PARENTS)
@@ -80,15 +86,15 @@ def sizes(store: Store, numbers: Ints, starts: Ints) -> None:
         starts[i + 1] = starts[i] + HEADER + parents + children
 
 
-@kernel
+@inner
 def write_list(store: Store, lists: Lists, key: int, level: int, out: Bytes, at: int, count_at: int) -> int:
     """Write a list of segments, and their number at `count_at`; where the next bytes go."""
     keys, count = store.keys, 0
-    for row in range(keys[key, level], keys[key, level] + keys[key, level + 1]):
-        for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+    for row in range(keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]):
+        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
             for f in range(VALUE):
-                write_i64(out, at + 8 * f, lists.segments[slot, f])
-            value = lists.segments[slot, VALUE]
+                write_i64(out, at + 8 * f, lists.segments[slot * SEGMENT_FIELDS + f])
+            value = lists.segments[slot * SEGMENT_FIELDS + VALUE]
             length = length_of(value)
             write_u32(out, at + 8 * VALUE, length)
             copy_bytes(store.arena, place_of(value), out, at + FIXED, length)
@@ -101,15 +107,16 @@ def write_list(store: Store, lists: Lists, key: int, level: int, out: Bytes, at:
 @kernel
 def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
     """Write keys to `out`, each at its start (see `sizes`)."""
+    store = borrow_store(store)
     for i in range(numbers.size):
         key, at = numbers[i], starts[i]
-        write_i64(out, at, store.keys[key, LAST])
-        write_i64(out, at + 8, store.keys[key, FLAGS])
+        write_i64(out, at, store.keys[key * KEY_FIELDS + LAST])
+        write_i64(out, at + 8, store.keys[key * KEY_FIELDS + FLAGS])
         after = write_list(store, store.parents, key, PARENTS, out, at + HEADER, at + 16)
         write_list(store, store.children, key, CHILDREN, out, after, at + 20)
 
 
-@kernel
+@inner
 def read_list(store: Store, lists: Lists, key: int, level: int, data: Bytes, at: int, count: int) -> int:
     """Add `count` written segments to a list; where they end."""
     for _ in range(count):
@@ -136,13 +143,14 @@ def read_list(store: Store, lists: Lists, key: int, level: int, data: Bytes, at:
 @kernel
 def install(store: Store, numbers: Ints, starts: Ints, data: Bytes) -> None:
     """Bring keys that the store has nothing of back from their bytes; ones without bytes stay empty."""
+    store = borrow_store(store)
     for i in range(numbers.size):
         at = starts[i]
         if starts[i + 1] == at:
             continue
         key = numbers[i]
-        store.keys[key, LAST] = read_i64(data, at)
-        store.keys[key, FLAGS] = read_i64(data, at + 8)
+        store.keys[key * KEY_FIELDS + LAST] = read_i64(data, at)
+        store.keys[key * KEY_FIELDS + FLAGS] = read_i64(data, at + 8)
         parents, children = read_u32(data, at + 16), read_u32(data, at + 20)
         after = read_list(store, store.parents, key, PARENTS, data, at + HEADER, parents)
         read_list(store, store.children, key, CHILDREN, data, after, children)
@@ -151,21 +159,22 @@ def install(store: Store, numbers: Ints, starts: Ints, data: Bytes) -> None:
 @kernel
 def clear_list(lists: Lists, keys: Ints, key: int, level: int) -> None:
     """Give a list's pages back."""
-    base, used = keys[key, level], keys[key, level + 1]
+    base, used = keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1]
     for row in range(base, base + used):
-        free_page(lists, lists.pages[row, BASE], lists.pages[row, CLASS])
+        free_page(lists, lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + CLASS])
     if used > 0:
-        free_directory(lists, base, keys[key, level + 2])
-    keys[key, level + 1] = 0
+        free_directory(lists, base, keys[key * KEY_FIELDS + level + 2])
+    keys[key * KEY_FIELDS + level + 1] = 0
 
 
 @kernel
 def live_slots(lists: Lists, keys: Ints, count: int, level: int, out: Ints) -> int:
     """List the slots of all segments of the first `count` keys; how many."""
+    lists, keys = borrow_lists(lists), borrow(keys)
     n = 0
     for key in range(count):
-        for row in range(keys[key, level], keys[key, level] + keys[key, level + 1]):
-            for slot in range(lists.pages[row, BASE], lists.pages[row, BASE] + lists.pages[row, COUNT]):
+        for row in range(keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]):
+            for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
                 out[n] = slot
                 n += 1
     return n
@@ -174,8 +183,9 @@ def live_slots(lists: Lists, keys: Ints, count: int, level: int, out: Ints) -> i
 @kernel
 def move_values(lists: Lists, slots: Ints, source: Bytes, target: Bytes, used: Ints, moved: Ints) -> None:
     """Copy the values of `slots` to another arena, each value once; `moved` maps old places (in 8 bytes) to new."""
+    lists, source, target = borrow_lists(lists), borrow(source), borrow(target)
     for slot in slots:
-        value = lists.segments[slot, VALUE]
+        value = lists.segments[slot * SEGMENT_FIELDS + VALUE]
         length, place = length_of(value), place_of(value)
         to = moved[place >> 3] - 1
         if to < 0:
@@ -183,4 +193,4 @@ def move_values(lists: Lists, slots: Ints, source: Bytes, target: Bytes, used: I
             copy_bytes(source, place, target, to, length)
             used[0] = (to + length + 7) & ~7
             moved[place >> 3] = to + 1
-        lists.segments[slot, VALUE] = (to >> 3 << LENGTH_BITS) | length
+        lists.segments[slot * SEGMENT_FIELDS + VALUE] = (to >> 3 << LENGTH_BITS) | length

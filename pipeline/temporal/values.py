@@ -6,26 +6,26 @@ A payload is ``u16 n``, n bytes of bitmap (trailing zeros trimmed), then the pre
 
 import numpy as np
 
-from pipeline.temporal.jit import kernel
+from pipeline.temporal.jit import inner
 from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, Store
 
 CHILD_HEADER = 6
 """Bytes before a child's key: its table (2), the length of its key (4)."""
 
 
-@kernel
+@inner
 def place_of(value: int) -> int:
     """Where a value starts in the arena."""
     return (value >> LENGTH_BITS) << 3
 
 
-@kernel
+@inner
 def length_of(value: int) -> int:
     """The length of a value in bytes."""
     return value & ((1 << LENGTH_BITS) - 1)
 
 
-@kernel
+@inner
 def claim(store: Store, length: int) -> int:
     """Take room at the end of the arena; the reference to it."""
     place = store.used[0]
@@ -33,14 +33,14 @@ def claim(store: Store, length: int) -> int:
     return ((place >> 3) << LENGTH_BITS) | length
 
 
-@kernel
+@inner
 def copy_bytes(source: Bytes, at: int, target: Bytes, to: int, length: int) -> None:
     """Copy bytes between arrays that don't overlap."""
     for i in range(length):
         target[to + i] = source[at + i]
 
 
-@kernel
+@inner
 def same_bytes(left: Bytes, at: int, right: Bytes, to: int, length: int) -> bool:
     """Whether two stretches are equal."""
     for i in range(length):
@@ -49,19 +49,19 @@ def same_bytes(left: Bytes, at: int, right: Bytes, to: int, length: int) -> bool
     return True
 
 
-@kernel
+@inner
 def equals(store: Store, value: int, payload: Bytes, start: int, length: int) -> bool:
     """Whether a value in the arena is these bytes."""
     return length_of(value) == length and same_bytes(store.arena, place_of(value), payload, start, length)
 
 
-@kernel
+@inner
 def equal_values(store: Store, left: int, right: int) -> bool:
     """Whether two values in the arena are equal."""
     return left == right or equals(store, left, store.arena, place_of(right), length_of(right))
 
 
-@kernel
+@inner
 def keep(store: Store, payload: Bytes, start: int, length: int) -> int:
     """Copy a parent's values into the arena."""
     value = claim(store, length)
@@ -69,7 +69,7 @@ def keep(store: Store, payload: Bytes, start: int, length: int) -> int:
     return value
 
 
-@kernel
+@inner
 def keep_child(
     store: Store, table: int, key: Bytes, key_at: int, key_length: int, payload: Bytes, at: int, length: int
 ) -> int:
@@ -84,19 +84,19 @@ def keep_child(
     return value
 
 
-@kernel
+@inner
 def read_u16(data: Bytes, at: int) -> int:
     """An unsigned 16-bit integer."""
     return np.int64(data[at]) | (np.int64(data[at + 1]) << 8)
 
 
-@kernel
+@inner
 def read_u32(data: Bytes, at: int) -> int:
     """An unsigned 32-bit integer."""
     return np.int64(data[at]) | (np.int64(data[at + 1]) << 8) | (np.int64(data[at + 2]) << 16) | (np.int64(data[at + 3]) << 24)
 
 
-@kernel
+@inner
 def child_is(store: Store, value: int, table: int, key: Bytes, at: int, length: int) -> bool:
     """Whether a child in the arena has this table and key."""
     start = place_of(value)
@@ -105,7 +105,7 @@ def child_is(store: Store, value: int, table: int, key: Bytes, at: int, length: 
     return same_bytes(store.arena, start + CHILD_HEADER, key, at, length)
 
 
-@kernel
+@inner
 def same_child(store: Store, left: int, right: int) -> bool:
     """Whether two values in the arena are of one child."""
     at = place_of(right)
@@ -113,7 +113,7 @@ def same_child(store: Store, left: int, right: int) -> bool:
     return child_is(store, left, read_u16(store.arena, at), store.arena, at + CHILD_HEADER, length)
 
 
-@kernel
+@inner
 def child_equals(store: Store, value: int, payload: Bytes, at: int, length: int) -> bool:
     """Whether a child in the arena has these values (its key is not looked at)."""
     start = place_of(value)
@@ -121,19 +121,19 @@ def child_equals(store: Store, value: int, payload: Bytes, at: int, length: int)
     return length_of(value) - skip == length and same_bytes(store.arena, start + skip, payload, at, length)
 
 
-@kernel
+@inner
 def bit(data: Bytes, bitmap: int, size: int, column: int) -> bool:
     """Whether a column's bit is set in a bitmap of `size` bytes."""
     return column >> 3 < size and (data[bitmap + (column >> 3)] >> (column & 7)) & 1 == 1
 
 
-@kernel
+@inner
 def width_at(data: Bytes, at: int, width: int) -> int:
     """Bytes taken by the value at `at`: `width`, or its length prefix and itself where that is 0."""
     return width if width > 0 else 4 + read_u32(data, at)
 
 
-@kernel
+@inner
 def merge(store: Store, old: int, patch: Bytes, at: int, widths: Ints) -> int:
     """The values `old` (-1: none) with a patch applied, as a new value at the arena's end."""
     arena = store.arena
@@ -174,20 +174,20 @@ def merge(store: Store, old: int, patch: Bytes, at: int, widths: Ints) -> int:
     return claim(store, end - start)
 
 
-@kernel
+@inner
 def copy_within(data: Bytes, at: int, to: int, length: int) -> None:
     """Copy bytes forward to a later place of the same array."""
     for i in range(length):
         data[to + i] = data[at + i]
 
 
-@kernel
+@inner
 def gives_nothing(patch: Bytes, at: int) -> bool:
     """Whether a patch names no column."""
     return read_u16(patch, at) == 0
 
 
-@kernel
+@inner
 def release_last(store: Store, value: int) -> None:
     """Take back the value claimed last."""
     store.used[0] = place_of(value)

@@ -47,12 +47,12 @@ def order_by_rank(rows: Ints, fields: Ints, rank: Ints, ranks: int) -> Ints:
     """Rows in order of their keys' ranks, stable: a counting sort."""
     starts = np.zeros(ranks + 1, np.int64)
     for i in rows:
-        starts[rank[fields[R_KEY, i]] + 1] += 1
+        starts[rank[fields[i, R_KEY]] + 1] += 1
     for r in range(ranks):
         starts[r + 1] += starts[r]
     out = np.empty(rows.size, np.int64)
     for i in rows:
-        r = rank[fields[R_KEY, i]]
+        r = rank[fields[i, R_KEY]]
         out[starts[r]] = i
         starts[r] += 1
     return out
@@ -95,16 +95,16 @@ def gather(dataset: DatasetSchema, topic: str, store: Store, keys: Keys, fields:
         topic: the records' topic, for provenance.
         store: holds the values that rows refer to.
         keys: the keys that rows refer to.
-        fields: int64[ROW_FIELDS, rows], see `pipeline.temporal.change.Rows`.
+        fields: int64[rows, ROW_FIELDS], see `pipeline.temporal.change.Rows`.
     """
-    rank, ranks = rank_keys(dataset.parent, keys, np.unique(fields[R_KEY]))
+    rank, ranks = rank_keys(dataset.parent, keys, np.unique(fields[:, R_KEY]))
     versions = []
     for number, schema in enumerate(dataset.tables):
         parts = []
-        of_table = fields[R_TABLE] == number
+        of_table = fields[:, R_TABLE] == number
         for is_open in (True, False):
-            chosen = np.flatnonzero(of_table & ((fields[R_TO] == OPEN) == is_open))
-            ordered = fields[:, order_by_rank(chosen, fields, rank, ranks)]
+            chosen = np.flatnonzero(of_table & ((fields[:, R_TO] == OPEN) == is_open))
+            ordered = np.ascontiguousarray(fields[order_by_rank(chosen, fields, rank, ranks)].T)
             parts.append(_rows(schema, len(dataset.parent.key), topic, store, keys, ordered, is_open))
         versions.append(TableVersions(schema, *parts))
     return tuple(versions)
