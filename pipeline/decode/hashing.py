@@ -1,4 +1,7 @@
-"""A keyed hash of bytes that hostile keys can't be made to collide under: SipHash-1-3."""
+"""A keyed hash of bytes that hostile keys can't be made to collide under: SipHash-1-3.
+
+For kernels, and for Python now and then.
+"""
 
 import secrets
 from typing import Any

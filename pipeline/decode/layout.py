@@ -1,4 +1,4 @@
-"""Where things are in the decoder's flat arrays, and the codes of what can be wrong with a record."""
+"""Where things are in the flat arrays of the decoder's kernel, and the codes of what can be wrong with a record."""
 
 from enum import IntEnum
 from typing import Final

@@ -4,7 +4,10 @@ Compiled, each is one or two instructions, without numba's handling of negative 
 check bounds. With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
 """
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -40,9 +43,25 @@ def kernel(function: Function) -> Function:
     return _compiled_once(function, **_INTERNAL)
 
 
+@cache
+def _sources() -> str:
+    """A digest of what kernels are made of."""
+    folder = Path(__file__).parent
+    sources = [*sorted(folder.glob("*.py")), folder.parent / "schema.py"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
 def entry_point(function: Function) -> Function:
-    """Like `kernel`, for one called from Python: cached on disk with all it calls."""
-    return _compiled_once(function, cache=True)
+    """Like `kernel`, for one called from Python: cached on disk with all it calls.
+
+    Numba looks at a function's own file only, and would go on using what it called before a change.
+    """
+    compiled = _compiled_once(function, cache=True)
+    if not config.DISABLE_JIT:
+        found = cast(Any, compiled)._cache
+        key = found._index_key
+        found._index_key = lambda signature, codegen: (*key(signature, codegen), _sources())
+    return compiled
 
 
 def inlined(function: Function) -> Function:

@@ -28,6 +28,7 @@ from pipeline.decode.layout import (
     NULL,
     R_CLOCK,
     R_CONTENT,
+    R_KEY_ENTRY,
     R_MASK,
     R_MAX_DEPTH,
     R_NEW,
@@ -266,7 +267,7 @@ def scan_record(
                 entry = frames[depth, F_ENTRY]
                 kind, node = frames[depth, F_KIND], frames[depth, F_NODE]
                 stamp, last, index = frames[depth, F_STAMP], frames[depth, F_LAST], frames[depth, F_INDEX]
-                if entries[entry, E_ACTIONS] > 0:
+                if entries[entry, E_ACTIONS] > 0 and entry != registers[R_KEY_ENTRY]:
                     start = frames[depth, F_START]
                     _keep_json(buffer, start, at, entry, entries, actions, columns, slots, registers)
                 continue
