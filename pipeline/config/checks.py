@@ -7,7 +7,7 @@ from pipeline.config.check_partitions import check_partitions
 from pipeline.config.compile import dataset_schema, walk
 from pipeline.config.document import Document, Steps
 from pipeline.config.mistakes import spell
-from pipeline.config.models import ChildConfig, DatasetConfig, ValidTime
+from pipeline.config.models import ChildConfig, DatasetConfig
 from pipeline.config.values import spell_path
 from pipeline.schema import POSITION, RESERVED, Column, DatasetSchema, TableSchema
 
@@ -62,9 +62,6 @@ def _check_unique(
 
 
 def _check_times(dataset: DatasetConfig, base: Steps, document: Document) -> None:
-    if dataset.valid_unit and dataset.valid_time is ValidTime.DATE:
-        fix = "leave valid_unit out and give ISO dates, or use `valid_time: timestamp`"
-        document.report((*base, "valid_unit"), "dates have no unit", fix)
     roles = {"valid_from": dataset.valid_from, "valid_to": dataset.valid_to, "operation": dataset.operation}
     seen: dict[tuple[str, ...], str] = {}
     for role, path in roles.items():
