@@ -176,8 +176,7 @@ class TableOutput(Output):
         console.print(table)
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _cell(value: Any) -> Any:
