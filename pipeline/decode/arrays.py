@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
-from pipeline.decode.block import Output
 from pipeline.decode.layout import (
     FULL_KEYS,
     FULL_ROW_KEYS,
@@ -21,6 +20,7 @@ from pipeline.decode.layout import (
     X_TABLE,
     X_VALUE_END,
 )
+from pipeline.decode.structures import Output
 
 _GROWS = {
     FULL_KEYS: ("keys",),

@@ -1,6 +1,6 @@
 """A block of records to arrays: the decoder's kernel."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from pipeline.decode.layout import (
     DONE,
     ENVELOPE_KEY,
     FULL_KEYS,
+    FULL_NONE,
     FULL_VALUES,
     GIVEN,
     NONE_GIVEN,
@@ -24,7 +25,6 @@ from pipeline.decode.layout import (
     R_CODE,
     R_DATED,
     R_ENVELOPE,
-    R_FINAL_KEYS,
     R_FIRM,
     R_FIRM_AT,
     R_FIRM_LABEL,
@@ -32,6 +32,7 @@ from pipeline.decode.layout import (
     R_KEY_ENTRY,
     R_KEYS,
     R_LABEL,
+    R_MARKS,
     R_MASK,
     R_NESTED,
     R_NEW,
@@ -55,10 +56,11 @@ from pipeline.decode.layout import (
     VALID_TO,
     Code,
 )
-from pipeline.decode.memory import entry_point, inlined, kernel, peek
+from pipeline.decode.memory import entry_point, inlined, kernel, peek, signed
 from pipeline.decode.rows import equal_keys, put_given, put_key, put_values, whole_keys
 from pipeline.decode.scan import scan_record
 from pipeline.decode.slots import keep, valid_instant
+from pipeline.decode.structures import Output, Plan, Scratch
 from pipeline.decode.text import skip_space
 from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US
 
@@ -66,60 +68,13 @@ _EMPTY, _BOM, _NULL_RECORD = int(Code.EMPTY), int(Code.BOM), int(Code.NULL_RECOR
 _NOT_OBJECT, _TRAILING, _NO_VALUE = int(Code.NOT_OBJECT), int(Code.TRAILING), int(Code.NO_VALUE)
 _NO_TIMESTAMP, _TIME_MISSING = int(Code.NO_TIMESTAMP), int(Code.TIME_MISSING)
 _FROM_END, _EMPTY_RANGE = int(Code.VALID_FROM_END), int(Code.EMPTY_RANGE)
-_KEY_MISSING, _KEY_TOO_LONG, _KEY_EQUAL = int(Code.KEY_MISSING), int(Code.KEY_TOO_LONG), int(Code.CHILD_KEY_EQUAL)
+_KEY_MISSING, _KEY_TOO_LONG, _KEY_EQUAL = (
+    int(Code.KEY_MISSING),
+    int(Code.KEY_TOO_LONG),
+    int(Code.CHILD_KEY_EQUAL),
+)
 _END_US, _END_DAY = END_OF_TIME_US, END_OF_TIME_DAY
-_ALL = np.uint64(2**64 - 1)
-
-
-class Plan(NamedTuple):
-    """A dataset's paths and columns as arrays (see `layout`)."""
-
-    entries: Any
-    words: Any
-    lookup: Any
-    follow: Any
-    actions: Any
-    nodes: Any
-    below: Any
-    tables: Any
-    columns: Any
-
-
-class Scratch(NamedTuple):
-    """Memory of one record at a time."""
-
-    slots: Any
-    arena: Any
-    frames: Any
-    seen: Any
-    stack: Any
-    own_keys: Any
-    whole_keys: Any
-    places: Any
-
-
-class Output(NamedTuple):
-    """What a block becomes; per record, per child row, and their bytes."""
-
-    status: Any
-    error_column: Any
-    error_at: Any
-    operation: Any
-    tombstone: Any
-    valid_from: Any
-    valid_to: Any
-    timestamp: Any
-    given: Any
-    key_start: Any
-    key_hash: Any
-    value_start: Any
-    child_first: Any
-    keys: Any
-    values: Any
-    rows: Any
-    row_hash: Any
-    row_keys: Any
-    row_values: Any
+_ALL, _NO_BITS = np.uint64(2**64 - 1), np.uint64(0)
 
 
 @kernel
@@ -168,10 +123,19 @@ def _times(operation: int, slots: Any, registers: Any, i: int, valid_from: Any, 
 
 @kernel
 def _key(
-    buffer: Any, i: int, tables: Any, columns: Any, slots: Any, arena: Any, registers: Any, keys: Any, key_hash: Any, seed: Any
+    buffer: Any,
+    i: int,
+    tables: Any,
+    columns: Any,
+    slots: Any,
+    arena: Any,
+    registers: Any,
+    keys: Any,
+    key_hash: Any,
+    seed: Any,
 ) -> int:
     """The key of record i; returns a code."""
-    first, last = np.int64(tables[0, T_KEY]), np.int64(tables[0, T_VALUE])
+    first, last = signed(tables[0, T_KEY]), signed(tables[0, T_VALUE])
     start = registers[R_KEYS]
     end = put_key(buffer, arena, columns, slots, first, last, keys, start)
     if end >= 0:
@@ -188,9 +152,16 @@ def _key(
 
 @kernel
 def _values(
-    buffer: Any, operation: int, tables: Any, columns: Any, slots: Any, arena: Any, registers: Any, values: Any
+    buffer: Any,
+    operation: int,
+    tables: Any,
+    columns: Any,
+    slots: Any,
+    arena: Any,
+    registers: Any,
+    values: Any,
 ) -> None:
-    first, last = np.int64(tables[0, T_VALUE]), np.int64(tables[0, T_END])
+    first, last = signed(tables[0, T_VALUE]), signed(tables[0, T_END])
     to = registers[R_VALUES]
     if operation == PATCH:
         to = put_given(slots, first, last, values, to)
@@ -204,7 +175,15 @@ def _values(
 
 @kernel
 def _children(
-    first: int, registers: Any, rows: Any, own: Any, whole: Any, keys: Any, hashes: Any, places: Any, seed: Any
+    first: int,
+    registers: Any,
+    rows: Any,
+    own: Any,
+    whole: Any,
+    keys: Any,
+    hashes: Any,
+    places: Any,
+    seed: Any,
 ) -> int:
     last = registers[R_ROWS]
     if registers[R_NESTED] != 0 and not whole_keys(rows, first, last, own, whole, keys, registers):
@@ -239,10 +218,86 @@ def _clear(slots: Any, last: int, registers: Any) -> None:
     registers[R_LABEL] = -1
 
 
+@inlined
+def _begin(slots: Any, i: int, starts: Any, stamps: Any) -> bool:
+    """Whether record i is a message without a value; its timestamp, if the messages' are given."""
+    if len(stamps) > 0:
+        keep(slots, STAMP, stamps[i], 0)
+    return starts[i] < 0
+
+
+@kernel
+def _next_span(mark: int, slots: Any, registers: Any) -> Any:
+    """After a line: (code, whether it is a tombstone, and where its key is, or -1)."""
+    code = _not_object(mark)
+    if code != 0 or registers[R_ENVELOPE] == 0:
+        return code, False, -1, -1
+    code = _envelope(slots, registers)
+    tombstone = code == 0 and slots[BODY, 0] == NULL
+    if not tombstone or slots[ENVELOPE_KEY, 0] != GIVEN:
+        return code, tombstone, -1, -1
+    at = slots[ENVELOPE_KEY, 1]
+    return code, True, at, at + slots[ENVELOPE_KEY, 2]
+
+
+@kernel
+def _firm(code: int, registers: Any) -> int:
+    if code == 0 and registers[R_FIRM] != 0:
+        return _fault(registers[R_FIRM], registers[R_FIRM_LABEL], registers[R_FIRM_AT], registers)
+    return code
+
+
+@kernel
+def _soft(code: int, operation: int, registers: Any) -> int:
+    if code == 0 and operation <= PATCH and registers[R_SOFT] != 0:
+        return _fault(registers[R_SOFT], registers[R_SOFT_LABEL], registers[R_SOFT_AT], registers)
+    return code
+
+
+@kernel
+def _operation(tombstone: bool, slots: Any, registers: Any) -> int:
+    if not tombstone:
+        return slots[OPERATION, 1] if slots[OPERATION, 0] == GIVEN else 0
+    _, instant = valid_instant(slots[STAMP, 1], registers)
+    keep(slots, VALID_FROM, instant, 0)
+    return TERMINATE
+
+
+@kernel
+def _given(operation: int, registers: Any) -> Any:
+    if operation == PATCH:
+        return np.uint64(registers[R_MASK])
+    return _ALL if operation < PATCH else _NO_BITS
+
+
+@inlined
+def _mark(registers: Any, marks: Any) -> None:
+    """Remember how full the outputs are."""
+    for k in range(R_MARKS):
+        marks[k] = registers[R_ROWS + k]
+
+
+@inlined
+def _roll_back(registers: Any, marks: Any) -> None:
+    """Take back what a record left in the outputs."""
+    for k in range(R_MARKS):
+        registers[R_ROWS + k] = marks[k]
+
+
 @entry_point
-def decode_block(
-    buffer: Any, starts: Any, ends: Any, key_starts: Any, key_ends: Any, stamps: Any,
-    first: int, plan: Plan, scratch: Scratch, registers: Any, out: Output, seed: Any,
+def decode_block(  # noqa: C901 - the walk of one record must be taken in whole here, for speed
+    buffer: Any,
+    starts: Any,
+    ends: Any,
+    key_starts: Any,
+    key_ends: Any,
+    stamps: Any,
+    first: int,
+    plan: Plan,
+    scratch: Scratch,
+    registers: Any,
+    out: Output,
+    seed: Any,
 ) -> int:
     """Decode records from ``first`` on; R_NEXT tells the record at which it stopped.
 
@@ -250,23 +305,19 @@ def decode_block(
         DONE; or STOP_FULL: an output (R_FULL) is too small; or STOP_NEW: a record has new fields.
     """
     entries, words, lookup, follow, actions, nodes, below, tables, columns = plan
-    slots, arena, frames, seen, stack, own_keys, whole, places = scratch
+    slots, arena, frames, seen, stack, own_keys, whole, places, marks = scratch
     rows, hashes = out.rows, out.row_hash
     nested = registers[R_NESTED] != 0
     row_keys = own_keys if nested else out.row_keys
-    parent_end = np.int64(tables[0, T_END])
     for i in range(first, len(starts)):
         registers[R_NEXT] = i
-        row, row_key, row_value = registers[R_ROWS], registers[R_ROW_KEYS], registers[R_ROW_VALUES]
-        key, value, final_key = registers[R_KEYS], registers[R_VALUES], registers[R_FINAL_KEYS]
-        _clear(slots, parent_end, registers)
+        _mark(registers, marks)
+        _clear(slots, signed(tables[0, T_END]), registers)
         code = 0
-        tombstone = starts[i] < 0
         at, end, root = starts[i], ends[i], registers[R_ROOT]
+        tombstone = _begin(slots, i, starts, stamps)
         if tombstone:
             at, end, root = key_starts[i], key_ends[i], registers[R_KEY_ENTRY]
-        if len(stamps) > 0:
-            keep(slots, STAMP, stamps[i], 0)
         while at >= 0:
             at = skip_space(buffer, at, end)
             mark = peek(buffer, at, end)
@@ -274,8 +325,29 @@ def decode_block(
             if code != 0:
                 break
             after = scan_record(
-                buffer, at, end, root, entries, words, lookup, follow, actions, nodes, below, tables,
-                columns, slots, arena, frames, seen, stack, registers, rows, row_keys, out.row_values, seed,
+                buffer,
+                at,
+                end,
+                root,
+                entries,
+                words,
+                lookup,
+                follow,
+                actions,
+                nodes,
+                below,
+                tables,
+                columns,
+                slots,
+                arena,
+                frames,
+                seen,
+                stack,
+                registers,
+                rows,
+                row_keys,
+                out.row_values,
+                seed,
             )
             if after < 0:
                 code = registers[R_CODE]
@@ -283,66 +355,44 @@ def decode_block(
             after = skip_space(buffer, after, end)
             if after != end:
                 code = _fault(_TRAILING, -1, after, registers)
+            if code != 0 or tombstone:
                 break
-            if tombstone:
-                break
-            code = _not_object(mark)
-            if code != 0 or registers[R_ENVELOPE] == 0:
-                break
-            code = _envelope(slots, registers)
-            tombstone = code == 0 and slots[BODY, 0] == NULL
-            if not tombstone or slots[ENVELOPE_KEY, 0] != GIVEN:
-                break
-            at = slots[ENVELOPE_KEY, 1]
-            end = at + slots[ENVELOPE_KEY, 2]
+            code, tombstone, at, end = _next_span(mark, slots, registers)
             root = registers[R_KEY_ENTRY]
         out.timestamp[i] = slots[STAMP, 1] if slots[STAMP, 0] == GIVEN else NONE_GIVEN
-        operation = slots[OPERATION, 1] if slots[OPERATION, 0] == GIVEN else 0
-        if tombstone:
-            operation = TERMINATE
-            fits, instant = valid_instant(slots[STAMP, 1], registers)
-            keep(slots, VALID_FROM, instant, 0)
-        if code == 0 and registers[R_FIRM] != 0:
-            code = _fault(registers[R_FIRM], registers[R_FIRM_LABEL], registers[R_FIRM_AT], registers)
+        operation = _operation(tombstone, slots, registers)
+        code = _firm(code, registers)
         if code == 0:
             code = _times(operation, slots, registers, i, out.valid_from, out.valid_to)
         if code == 0:
             code = _key(buffer, i, tables, columns, slots, arena, registers, out.keys, out.key_hash, seed)
-        full = operation <= PATCH
-        if code == 0 and full:
-            if registers[R_SOFT] != 0:
-                code = _fault(registers[R_SOFT], registers[R_SOFT_LABEL], registers[R_SOFT_AT], registers)
-            elif registers[R_FULL] == 0:
-                if registers[R_ROWS] > row:
-                    code = _children(row, registers, rows, own_keys, whole, out.row_keys, hashes, places, seed)
-                if code == 0:
-                    if registers[R_NEW] != 0:
-                        registers[R_FULL] = -1
-                    _values(buffer, operation, tables, columns, slots, arena, registers, out.values)
-        if nested:
-            registers[R_ROW_KEYS] = 0
-        if code != 0 or not full or registers[R_FULL] != 0:
-            registers[R_ROWS] = row
-            registers[R_ROW_KEYS] = row_key
-            registers[R_ROW_VALUES] = row_value
-            registers[R_VALUES] = value
-            registers[R_FINAL_KEYS] = final_key
+        code = _soft(code, operation, registers)
+        full = code == 0 and operation <= PATCH
+        if full and registers[R_FULL] == 0:
+            if registers[R_ROWS] > marks[0]:
+                code = _children(
+                    marks[0], registers, rows, own_keys, whole, out.row_keys, hashes, places, seed
+                )
+            if code == 0:
+                if registers[R_NEW] != 0:
+                    registers[R_FULL] = FULL_NONE
+                _values(buffer, operation, tables, columns, slots, arena, registers, out.values)
         if registers[R_FULL] != 0:
-            registers[R_KEYS] = key
+            _roll_back(registers, marks)
             return STOP_FULL if registers[R_FULL] > 0 else STOP_NEW
         if code != 0:
-            registers[R_KEYS] = key
+            _roll_back(registers, marks)
             out.error_column[i] = registers[R_LABEL]
             out.error_at[i] = registers[R_AT] - starts[i] if registers[R_AT] >= 0 else -1
+        elif not full:
+            for k in range(R_ROWS, R_ROW_VALUES + 1):
+                registers[k] = marks[k - R_ROWS]
+        if nested:
+            registers[R_ROW_KEYS] = 0
         out.status[i] = code
         out.operation[i] = operation
         out.tombstone[i] = tombstone
-        mask = np.uint64(0)
-        if operation == PATCH:
-            mask = np.uint64(registers[R_MASK])
-        elif full:
-            mask = _ALL
-        out.given[i] = mask
+        out.given[i] = _given(operation, registers)
         out.key_start[i + 1] = registers[R_KEYS]
         out.value_start[i + 1] = registers[R_VALUES]
         out.child_first[i + 1] = registers[R_ROWS]

@@ -1,6 +1,5 @@
 """The decoder of a dataset: JSON records in, arrays of changes out."""
 
-
 import ctypes
 from typing import Any
 
@@ -9,10 +8,11 @@ from numpy.typing import NDArray
 
 from pipeline.decode.arrays import doubled, grown, new_output, to_batch
 from pipeline.decode.batch import Batch
-from pipeline.decode.block import Output, Scratch, decode_block
+from pipeline.decode.block import decode_block
 from pipeline.decode.hashing import PROCESS_SEED
 from pipeline.decode.infer import Misfit, evolved
 from pipeline.decode.layout import (
+    E_ACTIONS,
     F_FIELDS,
     FULL_OWN_KEYS,
     FULL_PLACES,
@@ -28,6 +28,7 @@ from pipeline.decode.layout import (
     R_FULL,
     R_KEY_ENTRY,
     R_KEYS,
+    R_MARKS,
     R_MAX_DEPTH,
     R_NESTED,
     R_NEXT,
@@ -44,6 +45,7 @@ from pipeline.decode.layout import (
 )
 from pipeline.decode.options import DecodeOptions, Path
 from pipeline.decode.plan import compile_plan
+from pipeline.decode.structures import Output, Scratch
 from pipeline.schema import DatasetSchema
 
 _ON_NEW = {"evolve": NEW_EVOLVE, "ignore": NEW_IGNORE, "dead_letter": NEW_DEAD_LETTER}
@@ -58,6 +60,9 @@ def _aliased(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if buffer.flags.writeable or len(buffer) == 0:
         return np.ascontiguousarray(buffer)
     return np.ctypeslib.as_array((ctypes.c_uint8 * len(buffer)).from_address(buffer.ctypes.data))
+
+
+_Spans = tuple[Any, Any, Any, Any, Any, Any]
 
 
 class Decoder:
@@ -78,6 +83,7 @@ class Decoder:
         self._labels: dict[tuple[int, str], int] = {}
         self._refused: dict[tuple[int, Path], int] = {}
         self._registers = np.zeros(R_FIELDS, np.int64)
+        self._scratch: Scratch
         self._compile()
 
     def decode(
@@ -93,16 +99,17 @@ class Decoder:
         Args:
             buffer: the bytes.
             starts, ends: the records' places; a start of -1 is a null value.
-            key_spans: starts and ends of the messages' keys in the same buffer (-1: none), used for null values.
+            key_spans: starts and ends of the messages' keys in the same buffer, for null values (-1: none).
             timestamps: the messages' timestamps in microseconds; needed for null values.
         """
         none = np.zeros(0, np.int64)
-        keys = (none, none) if key_spans is None else key_spans
-        stamps = none if timestamps is None else timestamps
+        given = (starts, ends, *(key_spans or (none, none)), none if timestamps is None else timestamps)
+        starts, ends, key_starts, key_ends, stamps = (np.ascontiguousarray(a, np.int64) for a in given)
         output = new_output(len(starts), int((ends - starts).sum()), children=len(self.schema.tables) > 1)
         self._registers[list(_PER_BLOCK)] = 0
-        self._arena = np.empty(self._longest(starts, ends, keys) + 64, np.uint8)
-        spans = (_aliased(buffer), starts, ends, *keys, stamps)
+        longest = max((ends - starts).max(initial=0), (key_ends - key_starts).max(initial=0))
+        self._arena = np.empty(int(longest) * self._rewrites + 64, np.uint8)
+        spans = (_aliased(buffer), starts, ends, key_starts, key_ends, stamps)
         first = 0
         while True:
             output, stopped = self._run(spans, first, output)
@@ -114,21 +121,19 @@ class Decoder:
             self._registers[R_ROW_KEYS] = self._registers[R_FINAL_KEYS]
         return to_batch(output, self._registers, self._column_names())
 
-    def _run(self, spans: tuple[NDArray[Any], ...], first: int, output: Output) -> tuple[Output, int]:
+    def _run(self, spans: _Spans, first: int, output: Output) -> tuple[Output, int]:
         """Decode from a record on, up to the end or to a record with new fields; tells where that is."""
         outcome = STOP_FULL
         while outcome == STOP_FULL:
             scratch = self._scratch._replace(arena=self._arena)
             with np.errstate(over="ignore"):
-                outcome = decode_block(*spans, first, self._plan, scratch, self._registers, output, self._seed)
+                outcome = decode_block(
+                    *spans, first, self._plan, scratch, self._registers, output, self._seed
+                )
             first = int(self._registers[R_NEXT])
             if outcome == STOP_FULL:
                 output = self._grow(output)
         return output, first
-
-    @staticmethod
-    def _longest(starts: NDArray[np.int64], ends: NDArray[np.int64], keys: tuple[NDArray[np.int64], ...]) -> int:
-        return int(max((ends - starts).max(initial=0), (keys[1] - keys[0]).max(initial=0)))
 
     def _grow(self, output: Output) -> Output:
         name = _SCRATCH.get(int(self._registers[R_FULL]))
@@ -141,6 +146,8 @@ class Decoder:
         compiled = compile_plan(self.schema, self.options, self._labels, self._refused, self._seed)
         options, registers = self.options, self._registers
         self._plan = compiled.plan
+        # Base64 with escapes is rewritten twice, for each column at its path.
+        self._rewrites = 2 * int(compiled.plan.entries[:, E_ACTIONS].max())
         self._scratch = Scratch(
             slots=np.zeros((len(compiled.plan.columns), 3), np.int64),
             arena=np.empty(0, np.uint8),
@@ -150,6 +157,7 @@ class Decoder:
             own_keys=np.empty(4096, np.uint8),
             whole_keys=np.empty(4096, np.uint8),
             places=np.empty(1024, np.int64),
+            marks=np.zeros(R_MARKS, np.int64),
         )
         registers[R_CLOCK] = 0
         registers[R_MAX_DEPTH] = options.max_depth + (1 if options.envelope else 0)
@@ -161,9 +169,9 @@ class Decoder:
         registers[R_KEY_ENTRY] = compiled.key_entry
         registers[R_NESTED] = compiled.nested
 
-    def _learn(self, spans: tuple[NDArray[Any], ...], index: int, output: Output) -> Output:
+    def _learn(self, spans: _Spans, index: int, output: Output) -> Output:
         """Decode a record with new fields: as columns, if it becomes a change then; else a dead letter."""
-        buffer, starts, ends, *others = spans
+        buffer, starts, ends, key_starts, key_ends, stamps = spans
         before = self.schema, dict(self._labels)
         try:
             record = buffer[starts[index] : ends[index]].tobytes()
@@ -175,7 +183,7 @@ class Decoder:
                 self._compile()
             return output
         self._compile()
-        upto = (buffer, starts[: index + 1], ends[: index + 1], *others)
+        upto = (buffer, starts[: index + 1], ends[: index + 1], key_starts, key_ends, stamps)
         output, stopped = self._run(upto, index, output)
         if stopped == index:
             self._reject(output, index, Code.UNKNOWN_FIELD)

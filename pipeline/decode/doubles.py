@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.decode.layout import BIG_LIMBS, R_BIG, Code
-from pipeline.decode.memory import (
-    float_bits,
-    inlined,
-    kernel,
-    leading_zeros,
-    load8,
-    multiply_high,
-    trailing_zeros,
-)
+from pipeline.decode.machine import float_bits, leading_zeros, load8, multiply_high, trailing_zeros
+from pipeline.decode.memory import inlined, kernel, signed
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _THREE, _FIVE = np.uint64(3), np.uint64(5)
@@ -64,7 +57,7 @@ def _nearest(mantissa: Any, exponent: int) -> int:
         low = low + more
         if more > low:
             high = high + _ONE
-    upper = np.int64(high >> np.uint64(63))
+    upper = signed(high >> np.uint64(63))
     shift = np.uint64(upper + 9)
     result = high >> shift
     power = ((152170 + 65536) * exponent >> 16) + 63 + upper - zeros + 1023
@@ -73,17 +66,17 @@ def _nearest(mantissa: Any, exponent: int) -> int:
             return 0
         result = result >> np.uint64(1 - power)
         result = (result + (result & _ONE)) >> _ONE
-        return np.int64(result)
-    if low <= _ONE and exponent >= -4 and exponent <= 23 and result & _THREE == _ONE:
-        if result << shift == high:
-            result = result & ~_ONE
+        return signed(result)
+    tie = low <= _ONE and exponent >= -4 and exponent <= 23 and result & _THREE == _ONE
+    if tie and result << shift == high:
+        result = result & ~_ONE
     result = (result + (result & _ONE)) >> _ONE
     if result >= _HIDDEN << _ONE:
         result = _HIDDEN
         power += 1
     if power >= 0x7FF:
         return _INFINITY
-    return np.int64(result & ~_HIDDEN) | (power << 52)
+    return signed(result & ~_HIDDEN) | (power << 52)
 
 
 @kernel

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode.memory import inlined, kernel, load8, store8
+from pipeline.decode.machine import load8, store8
+from pipeline.decode.memory import inlined, kernel, signed
 from pipeline.decode.text import hex_digit
 
 
@@ -29,7 +30,7 @@ def parse_uuid(text: Any, at: int, end: int) -> Any:
         else:
             last = last | (np.uint64(digit) << np.uint64(shift))
         seen += 1
-    return True, np.int64(first), np.int64(last)
+    return True, signed(first), signed(last)
 
 
 @inlined

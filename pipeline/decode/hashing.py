@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode.memory import entry_point, inlined, load8, load64
+from pipeline.decode.machine import load8, load64
+from pipeline.decode.memory import entry_point, inlined
 
 PROCESS_SEED = secrets.randbits(64)
 """The seed of this process; hashes never leave it."""

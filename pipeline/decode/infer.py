@@ -18,9 +18,13 @@ class _Members(list[tuple[str, Any]]):
 class _Integer(str):
     """An integer's text."""
 
+    __slots__ = ()
+
 
 class _Fraction(str):
     """The text of a number with a fraction or an exponent."""
+
+    __slots__ = ()
 
 
 @dataclass

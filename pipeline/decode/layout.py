@@ -1,4 +1,4 @@
-"""Where things are in the flat arrays of the decoder's kernel, and the codes of what can be wrong with a record."""
+"""Where things are in the flat arrays of the decoder's kernel, and what can be wrong with a record."""
 
 from enum import IntEnum
 from typing import Final
@@ -19,12 +19,12 @@ KIND_BODY: Final = 22
 KIND_STAMP: Final = 23
 KIND_SPAN: Final = 24
 
-# state[slot]
+# Of state, by slot
 ABSENT: Final = 0
 NULL: Final = 1
 GIVEN: Final = 2
 
-# entries[entry, ...]: the members of known objects, and the elements of known arrays
+# Of entries, by entry, ...: the members of known objects, and the elements of known arrays
 E_WORD: Final = 0
 E_LENGTH: Final = 1
 E_NODE: Final = 2
@@ -35,7 +35,7 @@ E_REFUSED: Final = 6
 E_PARENT: Final = 7
 E_FIELDS: Final = 8
 
-# nodes[node, ...]: known objects
+# Of nodes, by node, ...: known objects
 N_HEAD: Final = 0
 N_OPEN: Final = 1
 N_BELOW: Final = 2
@@ -43,7 +43,7 @@ N_BELOWS: Final = 3
 N_MASK: Final = 4
 N_FIELDS: Final = 5
 
-# tables[table, ...]
+# Of tables, by table, ...
 T_ELEMENT: Final = 0
 T_KEY: Final = 1
 T_VALUE: Final = 2
@@ -53,7 +53,7 @@ T_POSITION: Final = 5
 T_BARE: Final = 6
 T_FIELDS: Final = 7
 
-# columns[slot, ...]
+# Of columns, by slot, ...
 C_KIND: Final = 0
 C_PRECISION: Final = 1
 C_SCALE: Final = 2
@@ -63,7 +63,7 @@ C_LOOSE: Final = 5
 C_LABEL: Final = 6
 C_FIELDS: Final = 7
 
-# frames[depth, ...]: containers that are open
+# Of frames, by depth, ...: containers that are open
 F_KIND: Final = 0
 F_ENTRY: Final = 1
 F_NODE: Final = 2
@@ -74,7 +74,7 @@ F_INDEX: Final = 6
 F_ROW: Final = 7
 F_FIELDS: Final = 8
 
-# rows[row, ...]: children of the batch
+# Of rows, by row, ...: children of the batch
 X_TABLE: Final = 0
 X_KEY: Final = 1
 X_KEY_END: Final = 2
@@ -82,7 +82,7 @@ X_PARENT: Final = 3
 X_VALUE_END: Final = 4
 X_FIELDS: Final = 5
 
-# registers[...]
+# Of registers, by ...
 R_AT: Final = 0
 R_CODE: Final = 1
 R_FIRM: Final = 2
@@ -96,29 +96,31 @@ R_NEW: Final = 9
 R_CONTENT: Final = 10
 R_MASK: Final = 11
 R_CLOCK: Final = 12
-R_ROWS: Final = 13
-R_ROW_KEYS: Final = 14
-R_ROW_VALUES: Final = 15
 R_FULL: Final = 16
-R_MAX_DEPTH: Final = 17
-R_ON_NEW: Final = 18
-R_UNIT: Final = 19
-R_DATED: Final = 20
-R_ENVELOPE: Final = 21
-R_KEY_ENTRY: Final = 22
-R_SINGLE_KEY: Final = 23
-R_ROOT: Final = 24
-R_NESTED: Final = 25
-R_NEXT: Final = 26
+R_MAX_DEPTH: Final = 18
+R_ON_NEW: Final = 19
+R_UNIT: Final = 20
+R_DATED: Final = 21
+R_ENVELOPE: Final = 22
+R_KEY_ENTRY: Final = 23
+R_ROOT: Final = 13
+R_NESTED: Final = 14
+R_NEXT: Final = 15
+R_LABEL: Final = 17
+# how full the outputs are, in this order in `marks`
+R_ROWS: Final = 24
+R_ROW_KEYS: Final = 25
+R_ROW_VALUES: Final = 26
 R_KEYS: Final = 27
 R_VALUES: Final = 28
 R_FINAL_KEYS: Final = 29
-R_LABEL: Final = 30
+R_MARKS: Final = 6
 R_BIG: Final = 32
 BIG_LIMBS: Final = 160
 R_FIELDS: Final = R_BIG + 2 * BIG_LIMBS
 
 # R_FULL: which output was too small
+FULL_NONE: Final = -1
 FULL_KEYS: Final = 1
 FULL_VALUES: Final = 2
 FULL_ROWS: Final = 3

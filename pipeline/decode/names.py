@@ -6,7 +6,8 @@ import numpy as np
 
 from pipeline.decode.hashing import hash_bytes
 from pipeline.decode.layout import E_LENGTH, E_PARENT, E_WORD, R_ARENA
-from pipeline.decode.memory import entry_point, inlined, kernel, load8, load64
+from pipeline.decode.machine import load8, load64
+from pipeline.decode.memory import entry_point, inlined, kernel, signed
 from pipeline.decode.text import scan_text, unescape
 
 _EIGHT = np.uint64(8)
@@ -38,7 +39,7 @@ def _slow_is_name(text: Any, at: int, length: int, entries: Any, words: Any, ent
         return False
     place = entries[entry, E_WORD]
     for k in range(length):
-        byte = np.int64(words[place + (k >> 3)] >> np.uint64(8 * (k & 7))) & 0xFF
+        byte = signed(words[place + (k >> 3)] >> np.uint64(8 * (k & 7))) & 0xFF
         if load8(text, at + k) != byte:
             return False
     return True
@@ -46,7 +47,7 @@ def _slow_is_name(text: Any, at: int, length: int, entries: Any, words: Any, ent
 
 @inlined
 def _place(text: Any, at: int, end: int, node: int, seed: Any, size: int) -> int:
-    return (np.int64(hash_bytes(text, at, end, seed)) + node * 7919) & (size - 1)
+    return (signed(hash_bytes(text, at, end, seed)) + node * 7919) & (size - 1)
 
 
 @kernel
@@ -74,8 +75,18 @@ def fill_lookup(names: Any, starts: Any, entries: Any, lookup: Any, seed: Any) -
 
 @kernel
 def _search(
-    buffer: Any, at: int, end: int, node: int, last: int,
-    entries: Any, words: Any, lookup: Any, follow: Any, arena: Any, registers: Any, seed: Any,
+    buffer: Any,
+    at: int,
+    end: int,
+    node: int,
+    last: int,
+    entries: Any,
+    words: Any,
+    lookup: Any,
+    follow: Any,
+    arena: Any,
+    registers: Any,
+    seed: Any,
 ) -> Any:
     packed = scan_text(buffer, at, end, registers)
     if packed < 0:
@@ -94,14 +105,24 @@ def _search(
 
 @inlined
 def read_name(
-    buffer: Any, at: int, end: int, node: int, last: int,
-    entries: Any, words: Any, lookup: Any, follow: Any, arena: Any, registers: Any, seed: Any,
+    buffer: Any,
+    at: int,
+    end: int,
+    node: int,
+    last: int,
+    entries: Any,
+    words: Any,
+    lookup: Any,
+    follow: Any,
+    arena: Any,
+    registers: Any,
+    seed: Any,
 ) -> Any:
     """The entry of the member whose name begins at ``at``, behind its quote.
 
     Args:
         node: the object's node; last: the entry before this one in the object, or the node's head.
-        follow: per entry the one that came next last time: learned from the records, changes nothing but speed.
+        follow: per entry the one that came next last time: learned, for speed only.
 
     Returns:
         (entry or -1, position behind the closing quote or -1)
@@ -110,10 +131,10 @@ def read_name(
     for _ in range(2):
         if guess < 0:
             break
-        length = np.int64(entries[guess, E_LENGTH])
+        length = signed(entries[guess, E_LENGTH])
         stop = at + length
-        if stop < end and stop + 8 <= len(buffer) and load8(buffer, stop) == 34:
-            if _is_name(buffer, at, length, entries, words, guess):
-                return guess, stop + 1
+        quoted = stop < end and stop + 8 <= len(buffer) and load8(buffer, stop) == 34
+        if quoted and _is_name(buffer, at, length, entries, words, guess):
+            return guess, stop + 1
         guess = follow[guess]
     return _search(buffer, at, end, node, last, entries, words, lookup, follow, arena, registers, seed)

@@ -6,7 +6,8 @@ import numpy as np
 
 from pipeline.decode.doubles import double_bits, is_exact, round_float
 from pipeline.decode.layout import Code
-from pipeline.decode.memory import bits_float, inlined, kernel, load8, multiply_high, peek
+from pipeline.decode.machine import bits_float, load8, multiply_high
+from pipeline.decode.memory import inlined, kernel, peek, signed
 
 _ZERO, _ONE, _TEN = np.uint64(0), np.uint64(1), np.uint64(10)
 _LIMIT = np.uint64(2**63)
@@ -25,7 +26,9 @@ _FAR = 100_000
 
 
 @inlined
-def scan_number(buffer: Any, at: int, end: int) -> Any:
+def scan_number(  # noqa: C901 - one pass over the digits
+    buffer: Any, at: int, end: int
+) -> Any:
     """Check a number.
 
     Returns:
@@ -162,17 +165,25 @@ def integer(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags:
     if flags & NEGATIVE:
         if mantissa > _LIMIT:
             return _OUT, 0
-        return 0, np.int64(~mantissa + _ONE)
+        return 0, signed(~mantissa + _ONE)
     if mantissa >= _LIMIT:
         return _OUT, 0
-    return 0, np.int64(mantissa)
+    return 0, signed(mantissa)
 
 
 @kernel
 def decimal(
-    buffer: Any, at: int, end: int, mantissa: Any, exponent: int, digits: int, flags: int, precision: int, scale: int
+    buffer: Any,
+    at: int,
+    end: int,
+    mantissa: Any,
+    exponent: int,
+    digits: int,
+    flags: int,
+    precision: int,
+    scale: int,
 ) -> Any:
-    """A scanned number as (code, low, high) of the unscaled 128-bit integer of decimal(precision, scale)."""
+    """A scanned number as (code, low half, high half) of the unscaled integer that a decimal column keeps."""
     shift = exponent + scale
     high, low = _ZERO, mantissa
     if shift >= 0 and digits + shift <= 18:
@@ -196,12 +207,12 @@ def decimal(
         high, low = ~high, ~low + _ONE
         if low == _ZERO:
             high = high + _ONE
-    return 0, np.int64(low), np.int64(high)
+    return 0, signed(low), signed(high)
 
 
 @kernel
 def double(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: int, registers: Any) -> Any:
-    """A scanned number as (code, bits of the nearest double); integers must be exact, −0.0 is 0.0."""
+    """A scanned number as (code, bits of the nearest double); integers must be exact, -0.0 is 0.0."""
     if mantissa == _ZERO:
         return 0, 0
     if flags & INTEGRAL and not _exact_integer(buffer, at, end, mantissa, exponent, flags):
@@ -210,7 +221,7 @@ def double(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: 
     if bits == 0 or bits >= 0x7FF0000000000000:
         return _OUT, 0
     if flags & NEGATIVE:
-        bits = bits | np.int64(-(2**63))
+        bits = bits | signed(-(2**63))
     return 0, bits
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.decode.block import Plan
 from pipeline.decode.layout import (
     BODY,
     C_FIELDS,
@@ -20,17 +19,19 @@ from pipeline.decode.layout import (
     ROLES,
     STAMP,
     T_FIELDS,
+    T_MASK,
     VALID_FROM,
     VALID_TO,
 )
 from pipeline.decode.names import fill_lookup
 from pipeline.decode.options import DecodeOptions, Path
+from pipeline.decode.structures import Plan
 from pipeline.errors import BadConfiguration
 from pipeline.schema import POSITION, Column, DatasetSchema, Kind, TableSchema
 
 _WIDE = {Kind.DECIMAL: 16, Kind.UUID: 16, Kind.STRING: 0, Kind.BINARY: 0, Kind.JSON: 0, Kind.UNKNOWN: 0}
 _ROLE_KINDS = (KIND_VALID, KIND_VALID, KIND_OPERATION, KIND_STAMP, KIND_SPAN, KIND_BODY)
-MAX_CHILD_TABLES = 63
+MAX_CHILD_TABLES = 62
 
 
 @dataclass
@@ -61,7 +62,6 @@ class Compiled:
         plan: the arrays.
         root: the entry that a line is.
         key_entry: the entry that an envelope's key is.
-        slots: per table, the slot of its first own key column.
         nested: whether any child table has child tables.
     """
 
@@ -72,11 +72,15 @@ class Compiled:
 
 
 class _Builder:
-    def __init__(self, dataset: DatasetSchema, options: DecodeOptions, labels: dict[tuple[int, str], int]) -> None:
+    def __init__(
+        self, dataset: DatasetSchema, options: DecodeOptions, labels: dict[tuple[int, str], int]
+    ) -> None:
         self.dataset, self.options, self.labels = dataset, options, labels
         self.entries: list[_Entry] = []
         self.nodes: list[_Node] = []
-        self.columns = np.zeros((ROLES + sum(len(t.own_key + t.values) for t in dataset.tables), C_FIELDS), np.int64)
+        self.columns = np.zeros(
+            (ROLES + sum(len(t.own_key + t.values) for t in dataset.tables), C_FIELDS), np.int64
+        )
         self.tables = np.zeros((len(dataset.tables), T_FIELDS), np.int64)
 
     def entry(self, new: _Entry) -> int:
@@ -143,13 +147,13 @@ class _Builder:
         self.entries[array].table = index
         return self.entry(_Entry())
 
-    def masks(self, elements: dict[tuple[Path, ...], int]) -> None:
+    def masks(self) -> None:
         """Per table the bits of itself and the tables in it."""
         for index, table in enumerate(self.dataset.tables[1:], 1):
             size = len(table.arrays)
             for below, other in enumerate(self.dataset.tables[1:], 1):
                 if other.arrays[:size] == table.arrays:
-                    self.tables[index, 4] |= 1 << below
+                    self.tables[index, T_MASK] |= 1 << below
 
 
 def compile_plan(
@@ -183,9 +187,9 @@ def compile_plan(
         slot = builder.table(index, table, elements[table.arrays], slot)
     _roles(builder, options, record)
     _envelope_key(builder, key_entry)
-    for index, table in enumerate(dataset.tables):
+    for table in dataset.tables:
         _open_elements(builder, elements[table.arrays])
-    builder.masks(elements)
+    builder.masks()
     for (index, path), code in refused.items():
         builder.entries[builder.at(elements[dataset.tables[index].arrays], path)].refused = code
     nested = any(len(table.arrays) > 1 for table in dataset.tables)
@@ -233,7 +237,7 @@ def _open_elements(builder: _Builder, element: int) -> None:
 
 def _arrays(builder: _Builder, seed: np.uint64) -> Plan:
     entries = np.zeros((len(builder.entries), E_FIELDS), np.int64)
-    words, actions = bytearray(), []
+    words, actions = bytearray(), list[int]()
     for index, entry in enumerate(builder.entries):
         place = len(words) >> 3
         words += entry.name + bytes(-len(entry.name) % 8)
@@ -279,7 +283,7 @@ def _below(builder: _Builder) -> tuple[np.ndarray, np.ndarray]:
             entry = builder.entries[member]
             slots += entry.actions
             if entry.table >= 0:
-                mask |= int(builder.tables[entry.table, 4])
+                mask |= int(builder.tables[entry.table, T_MASK])
             if entry.node >= 0:
                 more, more_mask = collect(entry.node)
                 slots += more

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from pipeline.decode.hashing import hash_bytes
 from pipeline.decode.layout import (
     ABSENT,
@@ -34,7 +32,8 @@ from pipeline.decode.layout import (
     X_VALUE_END,
     Code,
 )
-from pipeline.decode.memory import copy, inlined, kernel, load8, store8, store64
+from pipeline.decode.machine import load8, store8, store64
+from pipeline.decode.memory import copy, inlined, kernel, signed
 from pipeline.decode.slots import fail
 
 _CHILD_KEY, _KEY_TOO_LONG = int(Code.CHILD_KEY_MISSING), int(Code.KEY_TOO_LONG)
@@ -65,7 +64,9 @@ def _put_slot(buffer: Any, arena: Any, columns: Any, slots: Any, slot: int, targ
 
 
 @kernel
-def put_key(buffer: Any, arena: Any, columns: Any, slots: Any, first: int, last: int, target: Any, to: int) -> int:
+def put_key(
+    buffer: Any, arena: Any, columns: Any, slots: Any, first: int, last: int, target: Any, to: int
+) -> int:
     """Write the key columns in slots first..last-1 from ``to``.
 
     Returns:
@@ -137,8 +138,18 @@ def put_given(slots: Any, first: int, last: int, target: Any, to: int) -> int:
 
 @kernel
 def end_row(
-    buffer: Any, arena: Any, columns: Any, slots: Any, tables: Any, table: int, mark: int, where: int,
-    registers: Any, rows: Any, row_keys: Any, row_values: Any,
+    buffer: Any,
+    arena: Any,
+    columns: Any,
+    slots: Any,
+    tables: Any,
+    table: int,
+    mark: int,
+    where: int,
+    registers: Any,
+    rows: Any,
+    row_keys: Any,
+    row_values: Any,
 ) -> None:
     """Make a row of a child's slots; rows from ``mark`` on are its own children."""
     row = registers[R_ROWS]
@@ -253,7 +264,7 @@ def equal_keys(
     for place in range(size):
         places[place] = -1
     for row in range(first, last):
-        place = np.int64(hashes[row]) & (size - 1)
+        place = signed(hashes[row]) & (size - 1)
         while places[place] >= 0:
             if _same(rows, row, places[place], hashes, keys):
                 return True

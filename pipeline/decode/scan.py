@@ -5,6 +5,7 @@ from typing import Any
 from pipeline.decode.layout import (
     C_KIND,
     C_LABEL,
+    C_LOOSE,
     E_ACTION,
     E_ACTIONS,
     E_NODE,
@@ -39,7 +40,8 @@ from pipeline.decode.layout import (
     T_MASK,
     Code,
 )
-from pipeline.decode.memory import kernel, load8, peek, spliced
+from pipeline.decode.machine import load8
+from pipeline.decode.memory import kernel, peek, spliced
 from pipeline.decode.names import read_name
 from pipeline.decode.numeric import scan_number
 from pipeline.decode.rows import end_row, start_row
@@ -96,7 +98,15 @@ def _new_field(at: int, registers: Any) -> None:
 
 @kernel
 def _keep_json(
-    buffer: Any, at: int, end: int, entry: int, entries: Any, actions: Any, columns: Any, slots: Any, registers: Any
+    buffer: Any,
+    at: int,
+    end: int,
+    entry: int,
+    entries: Any,
+    actions: Any,
+    columns: Any,
+    slots: Any,
+    registers: Any,
 ) -> None:
     """An object or array, complete, for the columns that want it as it stands."""
     first = entries[entry, E_ACTION]
@@ -105,9 +115,17 @@ def _keep_json(
 
 
 @spliced
-def _scalar(
-    buffer: Any, at: int, end: int, first: int, count: int,
-    actions: Any, columns: Any, slots: Any, arena: Any, registers: Any,
+def _scalar(  # noqa: C901 - a case per kind of scalar
+    buffer: Any,
+    at: int,
+    end: int,
+    first: int,
+    count: int,
+    actions: Any,
+    columns: Any,
+    slots: Any,
+    arena: Any,
+    registers: Any,
 ) -> int:
     """A string, number, true or false for ``count`` columns; returns the position behind it or -1."""
     mark = load8(buffer, at)
@@ -132,7 +150,7 @@ def _scalar(
         number = scan_number(buffer, at, end)
         after = number[0]
         if after < 0:
-            return unexpected(buffer, -1 - after, end, registers)
+            return unexpected(-1 - after, end, registers)
         for k in range(first, first + count):
             slot = actions[k]
             if is_text(columns[slot, C_KIND]):
@@ -147,13 +165,13 @@ def _scalar(
         if is_text(columns[actions[k], C_KIND]):
             _json_scalar(at, after, actions[k], columns, slots, registers)
         else:
-            keep_boolean(buffer, at, after, actions[k], columns, slots, registers)
+            keep_boolean(at, after, actions[k], columns, slots, registers)
     return after
 
 
 @kernel
 def _json_scalar(at: int, end: int, slot: int, columns: Any, slots: Any, registers: Any) -> None:
-    if columns[slot, 5] != 0:
+    if columns[slot, C_LOOSE] != 0:
         misfit(registers, columns, slot, _WRONG_TYPE, at)
     else:
         keep(slots, slot, at, end - at)
@@ -161,9 +179,23 @@ def _json_scalar(at: int, end: int, slot: int, columns: Any, slots: Any, registe
 
 @spliced
 def _leaf(
-    buffer: Any, at: int, end: int, entry: int, known: bool, bare: bool, depth: int,
-    entries: Any, actions: Any, nodes: Any, below: Any, tables: Any, columns: Any, slots: Any,
-    arena: Any, stack: Any, registers: Any,
+    buffer: Any,
+    at: int,
+    end: int,
+    entry: int,
+    known: bool,
+    bare: bool,
+    depth: int,
+    entries: Any,
+    actions: Any,
+    nodes: Any,
+    below: Any,
+    tables: Any,
+    columns: Any,
+    slots: Any,
+    arena: Any,
+    stack: Any,
+    registers: Any,
 ) -> int:
     """A value that is not walked into; returns the position behind it or -1."""
     mark = peek(buffer, at, end)
@@ -188,7 +220,7 @@ def _leaf(
     elif mark == 34 or mark == 45 or (mark >= 48 and mark <= 57) or mark == 116 or mark == 102:
         after = _scalar(buffer, at, end, first, count, actions, columns, slots, arena, registers)
     else:
-        return unexpected(buffer, at, end, registers)
+        return unexpected(at, end, registers)
     if after >= 0:
         if bare:
             _new_field(at, registers)
@@ -200,11 +232,30 @@ def _leaf(
 
 
 @spliced
-def scan_record(
-    buffer: Any, at: int, end: int, root: int,
-    entries: Any, words: Any, lookup: Any, follow: Any, actions: Any, nodes: Any, below: Any, tables: Any,
-    columns: Any, slots: Any, arena: Any, frames: Any, seen: Any, stack: Any, registers: Any,
-    rows: Any, row_keys: Any, row_values: Any, seed: Any,
+def scan_record(  # noqa: C901 - one loop instead of recursion: depth is the input's choice
+    buffer: Any,
+    at: int,
+    end: int,
+    root: int,
+    entries: Any,
+    words: Any,
+    lookup: Any,
+    follow: Any,
+    actions: Any,
+    nodes: Any,
+    below: Any,
+    tables: Any,
+    columns: Any,
+    slots: Any,
+    arena: Any,
+    frames: Any,
+    seen: Any,
+    stack: Any,
+    registers: Any,
+    rows: Any,
+    row_keys: Any,
+    row_values: Any,
+    seed: Any,
 ) -> int:
     """Walk the value at ``at`` along the entry ``root``; returns the position behind it, or -1: not JSON."""
     depth = 0
@@ -241,8 +292,23 @@ def scan_record(
             known = kind != _OBJECT or nodes[node, N_OPEN] != 0
             bare = kind == _ARRAY and tables[node, T_BARE] != 0 and mark != 123
             after = _leaf(
-                buffer, at, end, entry, known, bare, depth,
-                entries, actions, nodes, below, tables, columns, slots, arena, stack, registers,
+                buffer,
+                at,
+                end,
+                entry,
+                known,
+                bare,
+                depth,
+                entries,
+                actions,
+                nodes,
+                below,
+                tables,
+                columns,
+                slots,
+                arena,
+                stack,
+                registers,
             )
             if after < 0:
                 return -1
@@ -255,8 +321,18 @@ def scan_record(
             at = skip_space(buffer, at, end)
             if not fresh and kind == _ARRAY:
                 end_row(
-                    buffer, arena, columns, slots, tables, node, frames[depth, F_ROW], at,
-                    registers, rows, row_keys, row_values,
+                    buffer,
+                    arena,
+                    columns,
+                    slots,
+                    tables,
+                    node,
+                    frames[depth, F_ROW],
+                    at,
+                    registers,
+                    rows,
+                    row_keys,
+                    row_values,
                 )
                 index += 1
             mark = peek(buffer, at, end)
@@ -273,7 +349,7 @@ def scan_record(
                 continue
             if not fresh:
                 if mark != 44:
-                    return unexpected(buffer, at, end, registers)
+                    return unexpected(at, end, registers)
                 at = skip_space(buffer, at + 1, end)
             if kind == _ARRAY:
                 start_row(tables, node, index, slots)
@@ -281,10 +357,20 @@ def scan_record(
                 entry = tables[node, T_ELEMENT]
                 break
             if peek(buffer, at, end) != 34:
-                return unexpected(buffer, at, end, registers)
+                return unexpected(at, end, registers)
             entry, after = read_name(
-                buffer, at + 1, end, node, last,
-                entries, words, lookup, follow, arena, registers, seed,
+                buffer,
+                at + 1,
+                end,
+                node,
+                last,
+                entries,
+                words,
+                lookup,
+                follow,
+                arena,
+                registers,
+                seed,
             )
             if after < 0:
                 return -1
@@ -297,6 +383,6 @@ def scan_record(
                 last = entry
             at = skip_space(buffer, after, end)
             if peek(buffer, at, end) != 58:
-                return unexpected(buffer, at, end, registers)
+                return unexpected(at, end, registers)
             at = skip_space(buffer, at + 1, end)
             break

@@ -3,7 +3,8 @@
 from typing import Any
 
 from pipeline.decode.layout import R_CONTENT, R_MAX_DEPTH, Code
-from pipeline.decode.memory import inlined, kernel, load8, peek
+from pipeline.decode.machine import load8
+from pipeline.decode.memory import inlined, kernel, peek
 from pipeline.decode.numeric import scan_number
 from pipeline.decode.text import broken, scan_text, skip_space
 
@@ -11,7 +12,7 @@ _NOT_JSON, _TRUNCATED, _TOO_DEEP = int(Code.NOT_JSON), int(Code.TRUNCATED), int(
 
 
 @inlined
-def unexpected(buffer: Any, at: int, end: int, registers: Any) -> int:
+def unexpected(at: int, end: int, registers: Any) -> int:
     """Note that the byte at ``at`` can't stand there, or that the record ends too early."""
     return broken(registers, _TRUNCATED if at >= end else _NOT_JSON, at)
 
@@ -29,9 +30,9 @@ def scan_literal(buffer: Any, at: int, end: int, registers: Any) -> int:
         elif mark == 110:
             wanted = 117 if k == 1 else 108
         else:
-            return unexpected(buffer, at, end, registers)
+            return unexpected(at, end, registers)
         if peek(buffer, at + k, end) != wanted:
-            return unexpected(buffer, at + k, end, registers)
+            return unexpected(at + k, end, registers)
     return at + size
 
 
@@ -45,14 +46,16 @@ def _skip_scalar(buffer: Any, at: int, end: int, registers: Any) -> int:
     if mark == 45 or (mark >= 48 and mark <= 57):
         registers[R_CONTENT] = 1
         after = scan_number(buffer, at, end)[0]
-        return after if after >= 0 else unexpected(buffer, -1 - after, end, registers)
+        return after if after >= 0 else unexpected(-1 - after, end, registers)
     if mark != 110:
         registers[R_CONTENT] = 1
     return scan_literal(buffer, at, end, registers)
 
 
 @kernel
-def skip_value(buffer: Any, at: int, end: int, depth: int, stack: Any, registers: Any) -> int:
+def skip_value(  # noqa: C901 - one loop instead of recursion
+    buffer: Any, at: int, end: int, depth: int, stack: Any, registers: Any
+) -> int:
     """The position behind the value at ``at``, or -1.
 
     Sets R_CONTENT to 1 if it holds anything but nulls and objects of nulls.
@@ -92,7 +95,7 @@ def skip_value(buffer: Any, at: int, end: int, depth: int, stack: Any, registers
                 continue
             if not opened:
                 if mark != 44:
-                    return unexpected(buffer, at, end, registers)
+                    return unexpected(at, end, registers)
                 at = skip_space(buffer, at + 1, end)
             if stack[depth - 1] == 123:
                 at = _skip_name(buffer, at, end, registers)
@@ -105,11 +108,11 @@ def skip_value(buffer: Any, at: int, end: int, depth: int, stack: Any, registers
 def _skip_name(buffer: Any, at: int, end: int, registers: Any) -> int:
     """From a member's name to its value."""
     if peek(buffer, at, end) != 34:
-        return unexpected(buffer, at, end, registers)
+        return unexpected(at, end, registers)
     packed = scan_text(buffer, at + 1, end, registers)
     if packed < 0:
         return -1
     at = skip_space(buffer, packed >> 1, end)
     if at >= end or load8(buffer, at) != 58:
-        return unexpected(buffer, at, end, registers)
+        return unexpected(at, end, registers)
     return skip_space(buffer, at + 1, end)

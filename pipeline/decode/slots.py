@@ -34,7 +34,8 @@ from pipeline.decode.layout import (
     UNIT_NONE,
     Code,
 )
-from pipeline.decode.memory import inlined, kernel, load8
+from pipeline.decode.machine import load8
+from pipeline.decode.memory import inlined, kernel
 from pipeline.decode.numeric import decimal, double, integer, scan_number, single
 from pipeline.decode.text import unescape
 from pipeline.decode.times import DAY_US, MAX_US, MIN_US, parse_date, parse_timestamp
@@ -154,7 +155,16 @@ def _decimal_text(text: Any, at: int, end: int, precision: int, scale: int) -> A
 
 @kernel
 def keep_text(
-    text: Any, at: int, end: int, where: int, escaped: int, slot: int, columns: Any, slots: Any, arena: Any, registers: Any
+    text: Any,
+    at: int,
+    end: int,
+    where: int,
+    escaped: int,
+    slot: int,
+    columns: Any,
+    slots: Any,
+    arena: Any,
+    registers: Any,
 ) -> None:
     """Fill a slot from a string's bytes, ``text[at:end]``.
 
@@ -168,7 +178,7 @@ def keep_text(
     code, a, b = 0, 0, 0
     if kind == _STRING:
         a, b = (-1 - at if escaped == 1 else at), end - at
-    elif kind == _DATE or kind == _TIMESTAMP or kind == KIND_VALID or kind == KIND_STAMP:
+    elif kind in (_DATE, _TIMESTAMP, KIND_VALID, KIND_STAMP):
         code, a = _time_text(text, at, end, kind, registers)
     elif kind == _DECIMAL:
         code, a, b = _decimal_text(text, at, end, columns[slot, C_PRECISION], columns[slot, C_SCALE])
@@ -216,7 +226,7 @@ def keep_number(
     kind = columns[slot, C_KIND]
     _, mantissa, exponent, digits, flags = number
     code, a, b = 0, 0, 0
-    if kind == _LONG or kind == _INT or kind == KIND_VALID:
+    if kind in (_LONG, _INT, KIND_VALID):
         code, a = integer(buffer, at, end, mantissa, exponent, flags)
         if code == 0 and kind == _INT and (a > 2**31 - 1 or a < -(2**31)):
             code = _OUT
@@ -246,7 +256,7 @@ def keep_number(
 
 
 @kernel
-def keep_boolean(buffer: Any, at: int, end: int, slot: int, columns: Any, slots: Any, registers: Any) -> None:
+def keep_boolean(at: int, end: int, slot: int, columns: Any, slots: Any, registers: Any) -> None:
     """Fill a slot from ``true`` or ``false``."""
     kind = columns[slot, C_KIND]
     if kind == _BOOLEAN:
@@ -264,9 +274,8 @@ def keep_span(buffer: Any, at: int, end: int, slot: int, columns: Any, slots: An
     """Fill a slot from an object or an array, ``buffer[at:end]``."""
     kind = columns[slot, C_KIND]
     array = load8(buffer, at) == 91
-    if kind == KIND_SPAN or (kind == _JSON and (array or columns[slot, C_LOOSE] == 0)):
-        keep(slots, slot, at, end - at)
-    elif kind == KIND_BODY and not array:
+    whole = kind == KIND_SPAN or (kind == _JSON and (array or columns[slot, C_LOOSE] == 0))
+    if whole or (kind == KIND_BODY and not array):
         keep(slots, slot, at, end - at)
     elif kind == _UNKNOWN:
         registers[R_NEW] = 1
@@ -277,7 +286,7 @@ def keep_span(buffer: Any, at: int, end: int, slot: int, columns: Any, slots: An
 @inlined
 def is_text(kind: int) -> bool:
     """Whether a slot of this kind takes any scalar's JSON text, as it stands."""
-    return kind == _JSON or kind == KIND_SPAN
+    return kind in (_JSON, KIND_SPAN)
 
 
 @inlined

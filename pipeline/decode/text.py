@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.decode.layout import R_AT, R_CODE, Code
-from pipeline.decode.memory import inlined, kernel, load8, load64, peek, store8, trailing_zeros
+from pipeline.decode.machine import load8, load64, store8, trailing_zeros
+from pipeline.decode.memory import inlined, kernel, peek
 
 _ONES, _HIGH = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _QUOTES, _SLASHES = np.uint64(0x2222222222222222), np.uint64(0x5C5C5C5C5C5C5C5C)

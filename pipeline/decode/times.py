@@ -3,7 +3,8 @@
 from typing import Any
 
 from pipeline.decode.layout import Code
-from pipeline.decode.memory import inlined, kernel, load8
+from pipeline.decode.machine import load8
+from pipeline.decode.memory import inlined, kernel
 
 DAY_US = 86_400_000_000
 MIN_DAY, MAX_DAY = -719_162, 2_932_896

@@ -29,7 +29,9 @@ def dataset(
     return DatasetSchema("d", (TableSchema("d", "x.d", (), (), tuple(key), values), *children))
 
 
-def child(arrays: Sequence[str], key: Sequence[Column], *values: Column, above: Sequence[Column] = ()) -> TableSchema:
+def child(
+    arrays: Sequence[str], key: Sequence[Column], *values: Column, above: Sequence[Column] = ()
+) -> TableSchema:
     name = "__".join(("d", *arrays))
     paths = tuple(tuple(array.split(".")) for array in arrays)
     inherited = (column("k", declared=False), *above)
@@ -146,7 +148,9 @@ def _record(batch: Batch, schema: DatasetSchema, i: int) -> Record:
     )
 
 
-def _children(batch: Batch, schema: DatasetSchema, i: int) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]:
+def _children(
+    batch: Batch, schema: DatasetSchema, i: int
+) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]:
     found: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
     for row in range(int(batch.child_first[i]), int(batch.child_first[i + 1])):
         table = schema.tables[int(batch.child_table[row])]

@@ -14,30 +14,43 @@ from pipeline.decode.layout import Code
 from tests.unit.decode.reading import Record, column, dataset, decode, options, records
 
 SCHEMA = dataset(
-    column("s"), column("d", "double"), column("j", "json"), column("n", "long", "o.n"), column("t", "string", "o.ü.t")
+    column("s"),
+    column("d", "double"),
+    column("j", "json"),
+    column("n", "long", "o.n"),
+    column("t", "string", "o.ü.t"),
 )
 DECODER = Decoder(SCHEMA, options(on_new_field="ignore"))
 GOOD = b'{"k":"a","v":"2024-01-01","s":"neighbour"}'
-NOT_JSON = set(Code(c) for c in range(1, 10))
+NOT_JSON = {Code(c) for c in range(1, 10)}
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(["s", "k", "o", "ü", "t"])
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ["s", "k", "o", "ü", "t"]
+)
 VALUES = st.recursive(
     SCALARS | TEXTS, lambda v: st.lists(v, max_size=4) | st.dictionaries(TEXTS, v, max_size=4), max_leaves=12
 )
 INNER = st.fixed_dictionaries(
-    {}, optional={"n": st.integers(-(2**64), 2**64), "ü": st.fixed_dictionaries({}, optional={"t": TEXTS}), "z": VALUES}
+    {},
+    optional={
+        "n": st.integers(-(2**64), 2**64),
+        "ü": st.fixed_dictionaries({}, optional={"t": TEXTS}),
+        "z": VALUES,
+    },
 )
 DOCUMENTS = st.fixed_dictionaries(
     {"k": TEXTS, "v": st.dates().map(str)},
-    optional={"s": TEXTS, "d": SCALARS, "j": VALUES, "o": INNER | VALUES, "other": VALUES, "\\\"": VALUES},
+    optional={"s": TEXTS, "d": SCALARS, "j": VALUES, "o": INNER | VALUES, "other": VALUES, '\\"': VALUES},
 ).flatmap(lambda d: st.permutations(list(d.items())).map(dict))
 STYLES = st.builds(
     dict,
     ensure_ascii=st.booleans(),
     separators=st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", "\r:  ")]),
 )
-PIECES = st.sampled_from([b"", *(bytes([c]) for c in b'{}[]",:\\tfnu019eE+-. \0\x1f\x7f\x80\xc3\xe2\xed\xf4\xff')])
+PIECES = st.sampled_from(
+    [b"", *(bytes([c]) for c in b'{}[]",:\\tfnu019eE+-. \0\x1f\x7f\x80\xc3\xe2\xed\xf4\xff')]
+)
 MUTATIONS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 2), PIECES), max_size=3)
 
 
@@ -94,7 +107,8 @@ NUMBERS = st.builds(
     st.sampled_from(["", "-"]),
     DIGITS,
     st.just("") | st.text("0123456789", min_size=1, max_size=40).map(lambda t: "." + t),
-    st.just("") | st.builds(lambda e, n: f"{e}{n}", st.sampled_from(["e", "E", "e-", "E+"]), st.integers(0, 330)),
+    st.just("")
+    | st.builds(lambda e, n: f"{e}{n}", st.sampled_from(["e", "E", "e-", "E+"]), st.integers(0, 330)),
 )
 
 
@@ -107,7 +121,9 @@ def half_way(bits: int) -> str:
     return digits[: len(digits) - places] + "." + (digits[len(digits) - places :] or "0")
 
 
-HALF_WAYS = st.builds(str.__add__, st.integers(2**52, 2**62).map(half_way), st.sampled_from(["", "0", "00001"]))
+HALF_WAYS = st.builds(
+    str.__add__, st.integers(2**52, 2**62).map(half_way), st.sampled_from(["", "0", "00001"])
+)
 EXACT = Decoder(dataset(column("d", "double"), column("n", "long"), column("x", "decimal(38,12)")), options())
 
 
@@ -121,7 +137,9 @@ def test_numbers_are_exact_or_dead_letters(text: str) -> None:
     integral = not set(text) & set(".eE")
     fits = math.isfinite(nearest) and (nearest != 0 or exact == 0) and not (integral and int(text) != nearest)
     assert double.values == ({"d": nearest} if fits else {})
-    assert math.copysign(1, double.values.get("d", 1)) == (1 if nearest == 0 or not fits else math.copysign(1, nearest))
+    assert math.copysign(1, double.values.get("d", 1)) == (
+        1 if nearest == 0 or not fits else math.copysign(1, nearest)
+    )
     in_range = exact == exact.to_integral_value() and -(2**63) <= exact < 2**63
     assert whole.values == ({"n": int(exact)} if in_range else {})
     unscaled = Fraction(text) * 10**12

@@ -102,7 +102,9 @@ BAD: list[tuple[str | bytes, Code]] = [
 @pytest.mark.parametrize(("line", "wanted"), BAD, ids=[f"{str(b)[-40:]}-{c.name}" for b, c in BAD])
 def test_bad_records(line: str | bytes, wanted: Code, new: str) -> None:
     tables = (child(["list"], [column("id", "long")]),)
-    decoder = Decoder(dataset(column("c", "long"), column("p", "long", "o.p"), children=tables), options(on_new_field=new))
+    decoder = Decoder(
+        dataset(column("c", "long"), column("p", "long", "o.p"), children=tables), options(on_new_field=new)
+    )
     batch = decode(decoder, GOOD, line, GOOD)
     before, bad, after = records(batch, decoder.schema)
     assert (before.code, bad.code, after.code) == (Code.OK, wanted, Code.OK)

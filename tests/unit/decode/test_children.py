@@ -22,7 +22,9 @@ def one(decoder: Decoder, text: str):
 
 
 def test_objects_by_key() -> None:
-    decoder = decoder_of(child(["calls"], [ID], column("price", "decimal(6,2)"), column("by", "string", "x.by")))
+    decoder = decoder_of(
+        child(["calls"], [ID], column("price", "decimal(6,2)"), column("by", "string", "x.by"))
+    )
     record = one(decoder, '"calls":[{"price":1,"id":2},{"id":1,"x":{"by":"z"}},{"id":3,"price":null}]')
     prices = {key: str(row.get("price")) for key, row in record.children["d__calls"].items()}
     assert prices == {(2,): "1.00", (1,): "None", (3,): "None"}
@@ -54,7 +56,10 @@ def test_arrays_in_arrays(order: str) -> None:
     inner = child(["calls", "in"], [POSITION], column("y", "long"), above=[ID])
     deepest = child(["calls", "in", "deep"], [column("z")], above=[ID, POSITION])
     decoder = decoder_of(child(["calls"], [ID], column("n", "long")), inner, deepest)
-    elements = [order.format(1, '[{"y":10,"deep":[{"z":"p"},{"z":"q"}]},{"y":11}]'), order.format(2, '[{"deep":[{"z":"p"}]}]')]
+    elements = [
+        order.format(1, '[{"y":10,"deep":[{"z":"p"},{"z":"q"}]},{"y":11}]'),
+        order.format(2, '[{"deep":[{"z":"p"}]}]'),
+    ]
     for _ in range(2):
         record = one(decoder, f'"calls":[{",".join(elements)},{{"id":3,"n":4}}]')
         assert record.children["d__calls"] == {(1,): {}, (2,): {}, (3,): {"n": 4}}

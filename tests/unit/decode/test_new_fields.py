@@ -22,7 +22,17 @@ def new(decoder: Decoder, table: int = 0) -> dict[str, str]:
 
 def test_types_come_from_first_values() -> None:
     decoder = Decoder(dataset(column("c", "long")), options())
-    members = {"i": 1, "d": 1.5, "e": 1e3, "s": "2024-01-01", "b": True, "o": {"p": {"q": "x"}}, "l": [1], "z": None, "n": {}}
+    members = {
+        "i": 1,
+        "d": 1.5,
+        "e": 1e3,
+        "s": "2024-01-01",
+        "b": True,
+        "o": {"p": {"q": "x"}},
+        "l": [1],
+        "z": None,
+        "n": {},
+    }
     found = records(decode(decoder, HEAD + ',"c":5}', HEAD + "," + json.dumps(members)[1:]), decoder.schema)
     assert new(decoder) == {
         "i": "long", "d": "double", "e": "double", "s": "string", "b": "boolean", "o__p__q": "string", "l": "json"
@@ -40,7 +50,9 @@ def test_later_misfits_are_dead_letters_now_and_after_a_restart(again: bool) -> 
     if again:
         decoder = Decoder(decoder.schema, options())
     texts = ('"i":1.5', '"i":"1"', '"i":{}', '"i":[]', '"l":"x"', '"l":{}', '"o":1', '"o":{"p":"x"}', '"s":1')
-    batch = decode(decoder, *(f"{HEAD},{text}}}" for text in texts), HEAD + ',"i":2.0,"l":[{}],"o":null,"s":null}')
+    batch = decode(
+        decoder, *(f"{HEAD},{text}}}" for text in texts), HEAD + ',"i":2.0,"l":[{}],"o":null,"s":null}'
+    )
     *bad, good = records(batch, decoder.schema)
     assert all(r.code in (Code.WRONG_TYPE, Code.NOT_INTEGRAL) for r in bad)
     assert "declare" in explain(batch, 0)[2]
@@ -125,7 +137,9 @@ def test_a_thousand_new_columns_in_one_record_and_in_a_hundred() -> None:
 
 def test_too_many_columns() -> None:
     decoder = Decoder(dataset(), options(max_columns=4))
-    found = records(decode(decoder, *(HEAD + f',"c{i}":1}}' for i in range(5)), HEAD + ',"c0":7}'), decoder.schema)
+    found = records(
+        decode(decoder, *(HEAD + f',"c{i}":1}}' for i in range(5)), HEAD + ',"c0":7}'), decoder.schema
+    )
     assert [r.code for r in found] == [Code.OK] * 3 + [Code.TOO_MANY_COLUMNS] * 2 + [Code.OK]
 
 
@@ -141,7 +155,9 @@ def test_children_learn_too() -> None:
     }
     assert decoder.schema.tables[2].values[0].path == ()
     texts = ('"tags":[{"x":1}]', '"tags":[5]', '"rows":["a"]', '"tags":["c"]')
-    found = records(decode(Decoder(decoder.schema, options()), *(f"{HEAD},{t}}}" for t in texts)), decoder.schema)
+    found = records(
+        decode(Decoder(decoder.schema, options()), *(f"{HEAD},{t}}}" for t in texts)), decoder.schema
+    )
     assert [r.code for r in found] == [Code.WRONG_TYPE] * 3 + [Code.OK]
 
 

@@ -22,7 +22,15 @@ def one(text: str, *columns: Any, **settings: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [('"1"', "1"), ("1", "1"), ("1.0", "1.0"), ("true", "true"), ('"é"', "é"), ('"\\u00e9"', "é"), ('""', "")],
+    [
+        ('"1"', "1"),
+        ("1", "1"),
+        ("1.0", "1.0"),
+        ("true", "true"),
+        ('"é"', "é"),
+        ('"\\u00e9"', "é"),
+        ('""', ""),
+    ],
 )
 def test_an_undeclared_key_is_text(text: str, wanted: str) -> None:
     record = one(f'{{"k":{text},"v":"2024-01-01"}}')
@@ -129,7 +137,9 @@ def test_terminate_ignores_an_end_before_its_start() -> None:
 
 
 def test_one_path_serves_two_purposes() -> None:
-    record = one('{"k":"a","v":"1970-01-02"}', column("v", "date"), column("raw", "json", "v"), column("k2", path="k"))
+    record = one(
+        '{"k":"a","v":"1970-01-02"}', column("v", "date"), column("raw", "json", "v"), column("k2", path="k")
+    )
     assert record.values == {"v": 1, "raw": '"1970-01-02"', "k2": "a"}
     assert (record.key, record.valid[0]) == (("a",), DAY)
 
@@ -217,7 +227,10 @@ def test_a_dead_letter_keeps_its_timestamp() -> None:
 def test_a_composite_tombstone() -> None:
     key = (column("a", "long", "x.a"), column("b", "date"))
     decoder = Decoder(dataset(key=key), options(envelope=True, dated=True))
-    lines = (f'{{{STAMP},"key":{k},"value":null}}' for k in ('{"a":1,"b":"1970-01-05"}', "1", '{"a":1}', '{"a":"1"}'))
+    lines = (
+        f'{{{STAMP},"key":{k},"value":null}}'
+        for k in ('{"a":1,"b":"1970-01-05"}', "1", '{"a":1}', '{"a":"1"}')
+    )
     found = records(decode(decoder, *lines), decoder.schema)
     assert [r.code for r in found] == [Code.OK, Code.KEY_MISSING, Code.KEY_MISSING, Code.WRONG_TYPE]
     assert (found[0].key, found[0].valid, found[0].operation) == ((1, 4), (2, NONE), 3)

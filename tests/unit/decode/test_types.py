@@ -133,7 +133,11 @@ REFUSED: list[tuple[str, str, Code]] = [
 def test_taken(kind: str, text: str, wanted: Any) -> None:
     decoder = Decoder(dataset(column("c", kind), column("after", "long")), options())
     first, second = records(
-        decode(decoder, f'{{"k":"a","v":"2024-01-01","c":{text},"after":1}}', '{"k":"a","v":"2024-01-01","c":null}'),
+        decode(
+            decoder,
+            f'{{"k":"a","v":"2024-01-01","c":{text},"after":1}}',
+            '{"k":"a","v":"2024-01-01","c":null}',
+        ),
         decoder.schema,
     )
     assert (first.code, first.values) == (Code.OK, {"c": wanted, "after": 1})
