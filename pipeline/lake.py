@@ -265,7 +265,7 @@ def _system(moment: Moment | None) -> int:
 def _warn_beyond(name: str, system: int, horizon: int | None) -> None:
     if horizon is None or system > horizon:
         log.warning(
-            "the answer is not final: the system time asked for is beyond the horizon",
+            "the answer is not final yet: it is beyond the horizon",
             extra={
                 "table": name,
                 "system": spelled(system),

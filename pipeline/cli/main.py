@@ -1,5 +1,6 @@
 """The command `bitlake`: exit status 0 is done, 1 failed, 2 wrong usage, 130 interrupted."""
 
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -59,6 +60,7 @@ def demo(
 
     from pipeline.demo import run
 
+    logging.getLogger("pipeline.lake").setLevel(logging.ERROR)
     run(directory, Console(), force=force)
 
 

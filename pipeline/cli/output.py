@@ -143,7 +143,10 @@ class TableOutput(Output):
             pa.types.is_decimal(t) or pa.types.is_integer(t) or pa.types.is_floating(t)
             for t in rows.schema.types
         ]
-        self._print(rows.column_names, right, list(plain_rows(rows.slice(0, MOST_ROWS))))
+        shown = list(plain_rows(rows.slice(0, MOST_ROWS)))
+        if rows.column_names[-2:] == ["old", "new"]:
+            shown = [(*row[:-2], *_differences(row[-2], row[-1], rows.column_names)) for row in shown]
+        self._print(rows.column_names, right, shown)
         if rows.num_rows > MOST_ROWS:
             print(f"... and {rows.num_rows - MOST_ROWS:,} more rows: --output json, jsonl or csv has them")
         elif not rows.num_rows:
@@ -177,6 +180,15 @@ class TableOutput(Output):
 
 
 _json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _differences(old: Any, new: Any, key: Sequence[str]) -> tuple[Any, Any]:
+    """The members of a diff's old and new values that are not the same, and not in the key's own columns."""
+    if not all(side is None or isinstance(side, dict) for side in (old, new)):
+        return old, new
+    same = {name for name in old or () if new is not None and old[name] == new[name]} | set(key)
+    old, new = ({n: v for n, v in side.items() if n not in same} if side else side for side in (old, new))
+    return old, new
 
 
 def _cell(value: Any) -> Any:

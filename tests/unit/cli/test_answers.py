@@ -95,6 +95,15 @@ def test_the_table_is_readable(lake, bitlake):
     assert "∞" in out
 
 
+def test_the_table_of_a_diff_shows_what_differs(lake, bitlake):
+    (line,) = [
+        row
+        for row in bitlake("diff", "bonds", "--from", EARLY, "--to", LATE).out.splitlines()
+        if "chan" in row
+    ][1:]
+    assert line.split() == ["A", "2024-01-10", "∞", "changed", "level=1", "level=2"]
+
+
 def test_sql_sees_the_views(lake, bitlake):
     result = bitlake(
         "sql", "SELECT isin, max(level) AS level FROM bonds_asof('2024-01-20') GROUP BY 1", "--output", "json"
