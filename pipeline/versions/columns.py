@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.decode.memory import copy, load64, signed
 from pipeline.schema import INSTANT, Column, Kind
-from pipeline.temporal.jit import kernel
+from pipeline.temporal.jit import inner, kernel
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.values import bit, read_u16, read_u32
 
@@ -61,23 +62,20 @@ class Decoded:
         return Decoded(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
 
 
-@kernel
-def read_i64(data: Bytes, at: int) -> int:
+@inner
+def load64_signed(data: Bytes, at: int) -> int:
     """A signed 64-bit integer, little-endian."""
-    value = np.uint64(0)
-    for i in range(8):
-        value |= np.uint64(data[at + i]) << np.uint64(8 * i)
-    return np.int64(value)
+    return signed(load64(data, at))
 
 
-@kernel
+@inner
 def take_value(data: Bytes, at: int, size: int, low: Ints, high: Ints, c: int, i: int) -> int:
     """Note the value of column `c` at `at`; the bytes it takes."""
     if size == 8:
-        low[c, i] = read_i64(data, at)
+        low[c, i] = load64_signed(data, at)
         return 8
     if size == 16:
-        low[c, i], high[c, i] = read_i64(data, at), read_i64(data, at + 8)
+        low[c, i], high[c, i] = load64_signed(data, at), load64_signed(data, at + 8)
         return 16
     length = read_u32(data, at)
     low[c, i], high[c, i] = at + 4, length
@@ -112,8 +110,7 @@ def decode_values(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints
 def copy_varying(data: Bytes, places: Ints, starts: Ints, out: Bytes) -> None:
     """Copy n stretches, the i-th to out[starts[i]:starts[i + 1]]."""
     for i in range(places.size):
-        for j in range(starts[i + 1] - starts[i]):
-            out[starts[i] + j] = data[places[i] + j]
+        copy(data, places[i], starts[i + 1] - starts[i], out, starts[i])
 
 
 def arrow_array(

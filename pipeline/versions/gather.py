@@ -25,6 +25,7 @@ from pipeline.temporal.change import (
     R_TABLE,
     R_TO,
     R_VALUE,
+    ROW_FIELDS,
 )
 from pipeline.temporal.jit import kernel
 from pipeline.temporal.keys import REFERENCE, Keys
@@ -42,20 +43,47 @@ class TableVersions:
     closed: pa.Table
 
 
+CHUNK = 32_768
+"""Rows that are gathered at a time: what is made of them stays in the processor's cache."""
+
+
 @kernel
-def order_by_rank(rows: Ints, fields: Ints, rank: Ints, ranks: int) -> Ints:
-    """Rows in order of their keys' ranks, stable: a counting sort."""
-    starts = np.zeros(ranks + 1, np.int64)
-    for i in rows:
-        starts[rank[fields[i, R_KEY]] + 1] += 1
-    for r in range(ranks):
+def mark_used(fields: Ints, used: Bytes) -> None:
+    """Mark the keys that rows are of."""
+    for i in range(fields.shape[0]):
+        used[fields[i, R_KEY]] = 1
+
+
+@kernel
+def order_rows(fields: Ints, rank: Ints, ranks: int, starts: Ints, order: Ints) -> None:
+    """Sort rows by table, open before closed, and rank of their key; stable, by counting.
+
+    Args:
+        fields: int64[rows, ROW_FIELDS].
+        rank: int64[keys], of the parent keys that rows are of.
+        ranks: how many there are.
+        starts: int64[2 * tables * ranks + 1], zeros; afterwards where the rows of each (part, rank) end, the
+            part being twice the table, plus one for closed rows.
+        order: int64[rows], the rows in order.
+    """
+    for i in range(fields.shape[0]):
+        part = 2 * fields[i, R_TABLE] + (0 if fields[i, R_TO] == OPEN else 1)
+        starts[part * ranks + rank[fields[i, R_KEY]] + 1] += 1
+    for r in range(starts.size - 1):
         starts[r + 1] += starts[r]
-    out = np.empty(rows.size, np.int64)
-    for i in rows:
-        r = rank[fields[i, R_KEY]]
-        out[starts[r]] = i
-        starts[r] += 1
-    return out
+    for i in range(fields.shape[0]):
+        part = 2 * fields[i, R_TABLE] + (0 if fields[i, R_TO] == OPEN else 1)
+        at = part * ranks + rank[fields[i, R_KEY]]
+        order[starts[at]] = i
+        starts[at] += 1
+
+
+@kernel
+def take_fields(fields: Ints, rows: Ints, out: Ints) -> None:
+    """Turn chosen rows into columns: int64[ROW_FIELDS, rows]."""
+    for i in range(rows.size):
+        for f in range(ROW_FIELDS):
+            out[f, i] = fields[rows[i], f]
 
 
 @kernel
@@ -72,13 +100,16 @@ def places(references: Ints) -> Ints:
     return np.asarray((references >> LENGTH_BITS) << 3)
 
 
-def rank_keys(schema: TableSchema, keys: Keys, used: Ints) -> tuple[Ints, int]:
-    """int64[all keys]: the rank of each of the parent keys numbered `used`, in order of their columns."""
+def rank_keys(schema: TableSchema, keys: Keys, fields: Ints) -> tuple[Ints, int]:
+    """int64[all keys]: the rank of each parent key that rows are of, in order of its columns; and how many."""
+    marked = np.zeros(int(keys.used[0]), np.uint8)
+    mark_used(fields, marked)
+    used = np.flatnonzero(marked)
     columns = key_arrays(schema.key, keys.arena, places(keys.known[used, REFERENCE]))
     names = [str(i) for i in range(len(columns))]
     table = pa.table([_sortable(c) for c in columns], names=names)
     order = pc.sort_indices(table, sort_keys=[(n, "ascending") for n in names]).to_numpy()
-    rank = np.zeros(int(used.max(initial=-1)) + 1, np.int64)
+    rank = np.zeros(marked.size, np.int64)
     rank[used[order]] = np.arange(used.size)
     return rank, int(used.size)
 
@@ -97,49 +128,68 @@ def gather(dataset: DatasetSchema, topic: str, store: Store, keys: Keys, fields:
         keys: the keys that rows refer to.
         fields: int64[rows, ROW_FIELDS], see `pipeline.temporal.change.Rows`.
     """
-    rank, ranks = rank_keys(dataset.parent, keys, np.unique(fields[:, R_KEY]))
+    rank, ranks = rank_keys(dataset.parent, keys, fields)
+    parts = 2 * len(dataset.tables)
+    ends, order = np.zeros(parts * ranks + 1, np.int64), np.empty(len(fields), np.int64)
+    order_rows(fields, rank, ranks, ends, order)
+    edges = [0, *(int(ends[(part + 1) * ranks - 1]) if ranks else 0 for part in range(parts))]
+    source = Source(topic, len(dataset.parent.key), store, keys, fields)
     versions = []
     for number, schema in enumerate(dataset.tables):
-        parts = []
-        of_table = fields[:, R_TABLE] == number
-        for is_open in (True, False):
-            chosen = np.flatnonzero(of_table & ((fields[:, R_TO] == OPEN) == is_open))
-            ordered = np.ascontiguousarray(fields[order_by_rank(chosen, fields, rank, ranks)].T)
-            parts.append(_rows(schema, len(dataset.parent.key), topic, store, keys, ordered, is_open))
-        versions.append(TableVersions(schema, *parts))
+        opened, closed = (
+            source.table(schema, order[edges[part] : edges[part + 1]], is_open=part % 2 == 0)
+            for part in (2 * number, 2 * number + 1)
+        )
+        versions.append(TableVersions(schema, opened, closed))
     return tuple(versions)
 
 
-def _rows(
-    schema: TableSchema, record_key: int, topic: str, store: Store, keys: Keys, fields: Ints, is_open: bool
-) -> pa.Table:
-    parents = places(keys.known[fields[R_KEY], REFERENCE])
-    if not schema.arrays:
-        columns = key_arrays(schema.own_key, keys.arena, parents)
-        values_at = places(fields[R_VALUE])
-    else:
-        columns = key_arrays(schema.key[:record_key], keys.arena, parents)
-        keys_at, values_at = np.empty_like(parents), np.empty_like(parents)
-        child_places(store.arena, np.ascontiguousarray(fields[R_VALUE]), keys_at, values_at)
-        columns += key_arrays(schema.key[record_key:], store.arena, keys_at)
-    columns += [a for a in value_arrays(schema.values, store.arena, values_at) if a is not None]
-    valid = days if schema.dated else instants
-    columns += [valid(fields[R_START]), valid(fields[R_END]), instants(fields[R_SYSTEM])]
-    ends = np.full(fields.shape[1], END_OF_TIME_US) if is_open else fields[R_TO]
-    columns.append(instants(ends))
-    columns += _provenance(topic, fields, is_open)
-    return pa.Table.from_arrays(columns, schema=schema.arrow)
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from: see `gather`; `record_key` is how many key columns the parent has."""
+
+    topic: str
+    record_key: int
+    store: Store
+    keys: Keys
+    fields: Ints
+
+    def table(self, schema: TableSchema, rows: Ints, *, is_open: bool) -> pa.Table:
+        """The rows numbered `rows`, which are all of one table, and all open or all closed."""
+        chunks = []
+        for start in range(0, rows.size, CHUNK):
+            chosen = rows[start : start + CHUNK]
+            fields = np.empty((ROW_FIELDS, chosen.size), np.int64)
+            take_fields(self.fields, chosen, fields)
+            chunks.append(self._chunk(schema, fields, is_open))
+        return pa.concat_tables(chunks) if chunks else schema.arrow.empty_table()
+
+    def _chunk(self, schema: TableSchema, fields: Ints, is_open: bool) -> pa.Table:
+        parents = places(self.keys.known[fields[R_KEY], REFERENCE])
+        columns = key_arrays(schema.key[: self.record_key], self.keys.arena, parents)
+        if not schema.arrays:
+            values_at = places(fields[R_VALUE])
+        else:
+            keys_at, values_at = np.empty_like(parents), np.empty_like(parents)
+            child_places(self.store.arena, fields[R_VALUE], keys_at, values_at)
+            columns += key_arrays(schema.key[self.record_key :], self.store.arena, keys_at)
+        columns += [a for a in value_arrays(schema.values, self.store.arena, values_at) if a is not None]
+        valid = days if schema.dated else instants
+        columns += [valid(fields[R_START]), valid(fields[R_END]), instants(fields[R_SYSTEM])]
+        columns.append(instants(np.full(fields.shape[1], END_OF_TIME_US) if is_open else fields[R_TO]))
+        columns += _provenance(self.topic, fields, is_open)
+        return pa.Table.from_arrays(columns, schema=schema.arrow)
 
 
 def _provenance(topic: str, fields: Ints, is_open: bool) -> list[pa.Array]:
     n = fields.shape[1]
     opened = [_operation(fields[R_META]), pa.repeat(topic, n), _partition(fields[R_META])]
-    opened.append(pa.array(np.ascontiguousarray(fields[R_OFFSET])))
+    opened.append(pa.array(fields[R_OFFSET]))
     names = list(PROVENANCE)[len(opened) :]
     if is_open:
         return opened + [pa.nulls(n, PROVENANCE[name]) for name in names]
     closed = [_operation(fields[R_BY_META]), _partition(fields[R_BY_META])]
-    return opened + closed + [pa.array(np.ascontiguousarray(fields[R_BY_OFFSET]))]
+    return opened + closed + [pa.array(fields[R_BY_OFFSET])]
 
 
 def _operation(meta: Ints) -> pa.Array:
