@@ -41,7 +41,7 @@ from pipeline.decode.layout import (
     Code,
 )
 from pipeline.decode.machine import load8
-from pipeline.decode.memory import kernel, peek, spliced
+from pipeline.decode.memory import inlined, kernel, peek, spliced
 from pipeline.decode.names import read_name
 from pipeline.decode.numeric import scan_number
 from pipeline.decode.rows import end_row, start_row
@@ -114,7 +114,7 @@ def _keep_json(
         keep_span(buffer, at, end, actions[k], columns, slots, registers)
 
 
-@spliced
+@inlined
 def _scalar(  # noqa: C901 - a case per kind of scalar
     buffer: Any,
     at: int,
@@ -177,7 +177,7 @@ def _json_scalar(at: int, end: int, slot: int, columns: Any, slots: Any, registe
         keep(slots, slot, at, end - at)
 
 
-@spliced
+@inlined
 def _leaf(
     buffer: Any,
     at: int,
