@@ -1,31 +1,36 @@
 """A decoded batch as the kernel's changes, and changes as bytes for the log and back."""
 
-import struct
+import io
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
 from pipeline.temporal.change import Changes
 
-_LOGGED: tuple[tuple[str, str], ...] = (
-    ("operation", "u1"),
-    ("valid_from", "<i8"),
-    ("valid_to", "<i8"),
-    ("offset", "<i8"),
-    ("system", "<i8"),
-    ("values", "u1"),
-    ("value_start", "<i8"),
-    ("given", "<i8"),
-    ("child_first", "<i8"),
-    ("child_table", "u1"),
-    ("child_keys", "u1"),
-    ("child_key_start", "<i8"),
-    ("child_key_hash", "<i8"),
-    ("child_values", "u1"),
-    ("child_value_start", "<i8"),
+_CODEC = "lz4"
+_LOGGED = (
+    "operation",
+    "valid_from",
+    "valid_to",
+    "offset",
+    "system",
+    "values",
+    "value_start",
+    "given",
+    "child_first",
+    "child_table",
+    "child_keys",
+    "child_key_start",
+    "child_key_hash",
+    "child_values",
+    "child_value_start",
 )
-"""The arrays of a log entry after its keys, in order; hashes hold under the state's own seed."""
+"""The changes' arrays that a log entry holds; hashes hold under the state's own seed."""
+_PER_RECORD = frozenset(("skip", "operation", "valid_from", "valid_to", "offset", "system", "given"))
+_STARTS = frozenset(name for name in ("key_start", *_LOGGED) if name.endswith("_start") or name == "child_first")
 
 
 def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.int64]) -> Changes:
@@ -58,28 +63,53 @@ def to_log(batch: Batch, changes: Changes, done: slice, partition: int) -> bytes
     """A log entry: what `replay` needs of the records `done`; the others, and dead letters, are skipped."""
     skip = np.ones_like(changes.skip)
     skip[done] = changes.skip[done]
-    arrays = [skip, batch.keys, batch.key_start, batch.key_hash]
-    arrays += [getattr(changes, name) for name, _ in _LOGGED]
-    sizes = struct.pack(f"<q{len(arrays)}q", partition, *(a.size for a in arrays))
-    return b"".join((sizes, *(np.ascontiguousarray(a).data for a in arrays)))
+    arrays: dict[str, NDArray[Any]] = {name: getattr(changes, name) for name in _LOGGED}
+    arrays |= {"skip": skip, "keys": batch.keys, "key_start": batch.key_start, "key_hash": batch.key_hash}
+    columns = {name: _packed(name, array) for name, array in arrays.items()}
+    columns["partition"] = np.array([partition])
+    out = io.BytesIO()
+    out.write(len(columns).to_bytes(4, "little"))
+    for name, array in columns.items():
+        np.lib.format.write_array(out, np.frombuffer(name.encode(), np.uint8))
+        np.lib.format.write_array(out, array)
+    data = out.getbuffer()
+    return len(data).to_bytes(8, "little") + pa.compress(data, _CODEC, asbytes=True)
 
 
 def from_log(
     entry: bytes,
 ) -> tuple[int, NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], Changes]:
     """The partition, the canonical keys with their starts and hashes, and the changes of a log entry."""
-    kinds = ["u1", "u1", "<i8", "<i8", *(kind for _, kind in _LOGGED)]
-    partition, *sizes = struct.unpack_from(f"<q{len(kinds)}q", entry)
-    at, arrays = 8 * (1 + len(kinds)), []
-    for kind, size in zip(kinds, sizes, strict=True):
-        array = np.frombuffer(entry, kind, size, at)
-        # Log entries are not aligned; the kernel's loads are.
-        arrays.append(array.copy())
-        at += array.nbytes
-    skip, keys, key_start, key_hash, *rest = arrays
-    fields = dict(zip((name for name, _ in _LOGGED), rest, strict=True))
-    n = skip.size
-    numbers, outcome = np.empty(n, np.int64), np.zeros(n, np.uint8)
-    timestamps = np.zeros(n, np.int64)
-    changes = Changes(skip=skip, key=numbers, timestamp=timestamps, outcome=outcome, **fields)
-    return partition, keys, key_start, key_hash, changes
+    data = io.BytesIO(pa.decompress(entry[8:], int.from_bytes(entry[:8], "little"), _CODEC, asbytes=True))
+    columns = {}
+    for _ in range(int.from_bytes(data.read(4), "little")):
+        name = np.lib.format.read_array(data).tobytes().decode()
+        columns[name] = np.lib.format.read_array(data)
+    n = columns["skip"].size
+    arrays = {name: _unpacked(name, array, n) for name, array in columns.items()}
+    changes = Changes(
+        skip=arrays["skip"],
+        key=np.empty(n, np.int64),
+        timestamp=np.zeros(n, np.int64),
+        outcome=np.zeros(n, np.uint8),
+        **{name: arrays[name] for name in _LOGGED},
+    )
+    hashes = arrays["key_hash"].view(np.int64)
+    return int(columns["partition"][0]), arrays["keys"], arrays["key_start"], hashes, changes
+
+
+def _packed(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Places as lengths, and one value where all records have the same."""
+    if name in _STARTS:
+        return np.diff(array).astype(np.uint32)
+    if name in _PER_RECORD and array.size > 1 and bool((array == array[0]).all()):
+        array = array[:1]
+    return np.ascontiguousarray(array)
+
+
+def _unpacked(name: str, array: NDArray[Any], n: int) -> NDArray[Any]:
+    if name in _STARTS:
+        starts = np.zeros(array.size + 1, np.int64)
+        np.cumsum(array, out=starts[1:])
+        return starts
+    return np.full(n, array[0]) if name in _PER_RECORD and array.size == 1 else array
