@@ -2,7 +2,7 @@
 
 Up to 19 digits by Eisel and Lemire's product with a 128-bit power of five ("Number parsing at a gigabyte
 per second", 2021; no fallback needed: Mushtak and Lemire, 2023). Longer numbers lie between two
-19-digit ones; where those round apart, whole digits decide, compared with the half-way point.
+19-digit ones; where those round apart, all digits are compared with the half-way point.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.decode.layout import BIG_LIMBS, R_BIG, Code
-from pipeline.decode.machine import float_bits, leading_zeros, load8, multiply_high, trailing_zeros
+from pipeline.decode.machine import float_bits, leading_zeros, load8, multiply_high
 from pipeline.decode.memory import inlined, kernel, signed
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
@@ -97,38 +97,49 @@ def double_bits(
     above = _nearest(mantissa + _ONE, exponent)
     if above == bits or bits >= _INFINITY:
         return bits
-    return above if _beyond_half(buffer, at, end, bits, registers) else bits
+    fraction, power = _parts(bits)
+    order = _compare(buffer, at, end, 2 * fraction + 1, power - 1, registers)
+    return above if order > 0 or (order == 0 and fraction & 1 == 1) else bits
 
 
 @kernel
-def _beyond_half(buffer: Any, at: int, end: int, bits: int, big: Any) -> bool:
-    """Whether a number rounds up from the double with these bits, judged by all its digits."""
+def is_exact(buffer: Any, at: int, end: int, bits: int, registers: Any) -> bool:
+    """Whether a positive number is the double with these bits."""
+    fraction, power = _parts(bits)
+    return _compare(buffer, at, end, fraction, power, registers) == 0
+
+
+@inlined
+def _parts(bits: int) -> Any:
+    """(fraction, power of 2) of a finite double."""
+    fraction = bits & ((1 << 52) - 1)
+    exponent = bits >> 52
+    if exponent == 0:
+        return fraction, -1074
+    return fraction | (1 << 52), exponent - 1075
+
+
+@kernel
+def _compare(buffer: Any, at: int, end: int, fraction: int, power: int, big: Any) -> int:
+    """Whether a number, all its digits counted, is below (-1), at (0) or above (1) fraction * 2**power."""
     ours, theirs = R_BIG, R_BIG + BIG_LIMBS
     for k in range(2 * BIG_LIMBS):
         big[ours + k] = 0
-    power = _digits(buffer, at, end, big, ours)
-    fraction = bits & ((1 << 52) - 1)
-    exponent = bits >> 52
-    if exponent > 0:
-        fraction |= 1 << 52
+    decimal = _digits(buffer, at, end, big, ours)
+    big[theirs], big[theirs + 1] = fraction & 0xFFFFFFFF, fraction >> 32
+    if decimal >= 0:
+        _scale(big, ours, 5, decimal)
     else:
-        exponent = 1
-    half = 2 * fraction + 1
-    binary = exponent - 1076
-    big[theirs], big[theirs + 1] = half & 0xFFFFFFFF, half >> 32
-    if power >= 0:
-        _scale(big, ours, 5, power)
+        _scale(big, theirs, 5, -decimal)
+    power -= decimal
+    if power > 0:
+        _scale(big, theirs, 2, power)
     else:
-        _scale(big, theirs, 5, -power)
-    binary -= power
-    if binary > 0:
-        _scale(big, theirs, 2, binary)
-    else:
-        _scale(big, ours, 2, -binary)
+        _scale(big, ours, 2, -power)
     for k in range(BIG_LIMBS - 1, -1, -1):
         if big[ours + k] != big[theirs + k]:
-            return big[ours + k] > big[theirs + k]
-    return fraction & 1 == 1
+            return 1 if big[ours + k] > big[theirs + k] else -1
+    return 0
 
 
 @kernel
@@ -190,26 +201,6 @@ def _append(big: Any, number: int, digit: int) -> None:
         product = big[k] * 10 + carry
         big[k] = product & 0xFFFFFFFF
         carry = product >> 32
-
-
-@kernel
-def is_exact(high: Any, low: Any, exponent: int) -> bool:
-    """Whether the integer (high · 2**64 + low) · 10**exponent (exponent ≥ 0) is a double exactly."""
-    if high == _ZERO:
-        odd = low >> np.uint64(trailing_zeros(low))
-    elif low == _ZERO:
-        odd = high >> np.uint64(trailing_zeros(high))
-    else:
-        shift = trailing_zeros(low)
-        odd = low >> np.uint64(shift)
-        if shift > 0:
-            odd = odd | (high << np.uint64(64 - shift))
-        if high >> np.uint64(shift) != _ZERO:
-            return False
-    while exponent > 0 and odd < _HIDDEN << _ONE:
-        odd = odd * _FIVE
-        exponent -= 1
-    return exponent == 0 and odd <= _HIDDEN << _ONE
 
 
 @kernel

@@ -6,11 +6,11 @@ import numpy as np
 
 from pipeline.decode.doubles import double_bits, is_exact, round_float
 from pipeline.decode.layout import Code
-from pipeline.decode.machine import bits_float, load8, multiply_high
+from pipeline.decode.machine import bits_float, load8, multiply_high, trailing_zeros
 from pipeline.decode.memory import inlined, kernel, peek, signed
 
 _ZERO, _ONE, _TEN = np.uint64(0), np.uint64(1), np.uint64(10)
-_LIMIT = np.uint64(2**63)
+_LIMIT, _FRACTION = np.uint64(2**63), np.uint64(2**53)
 _POWERS = np.array([10**k for k in range(20)], dtype=np.uint64)
 _WIDE_LOW = np.array([10**k & (2**64 - 1) for k in range(39)], dtype=np.uint64)
 _WIDE_HIGH = np.array([10**k >> 64 for k in range(39)], dtype=np.uint64)
@@ -215,24 +215,18 @@ def double(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: 
     """A scanned number as (code, bits of the nearest double); integers must be exact, -0.0 is 0.0."""
     if mantissa == _ZERO:
         return 0, 0
-    if flags & INTEGRAL and not _exact_integer(buffer, at, end, mantissa, exponent, flags):
-        return _INEXACT, 0
     bits = double_bits(buffer, at, end, mantissa, exponent, flags & DROPPED != 0, registers)
     if bits == 0 or bits >= 0x7FF0000000000000:
         return _OUT, 0
+    if flags & INTEGRAL:
+        exact = mantissa >> np.uint64(trailing_zeros(mantissa)) <= _FRACTION
+        if flags & LONG:
+            exact = is_exact(buffer, at, end, bits, registers)
+        if not exact:
+            return _INEXACT, 0
     if flags & NEGATIVE:
         bits = bits | signed(-(2**63))
     return 0, bits
-
-
-@kernel
-def _exact_integer(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: int) -> bool:
-    high = _ZERO
-    if flags & LONG:
-        high, mantissa, exponent, digits = _wide(buffer, at, end)
-        if digits > 38:
-            return False
-    return is_exact(high, mantissa, exponent)
 
 
 @kernel
