@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from pipeline.engine.epoch import Draft, Summary
 from pipeline.engine.journal import Journal
-from pipeline.engine.timelines import Timelines
+from pipeline.engine.timelines import Timelines, new_rows
 from pipeline.faults import reach
 from pipeline.sink.epoch import Epoch, Position, TableRows
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.temporal.change import Rows
 from pipeline.versions.gather import gather
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Committer:
         self._sink, self._journal, self._timelines = sink, journal, timelines
         self._topic, self._committed = topic, committed
         self._waiting: queue.Queue[Cut | None] = queue.Queue(1)
+        self._spare: queue.SimpleQueue[Rows] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="commit")
         self._thread.start()
@@ -63,6 +65,13 @@ class Committer:
                 return self._waiting.put(cut, timeout=0.2)
             except queue.Full:
                 continue
+
+    def spare_rows(self) -> Rows:
+        """An empty buffer of version rows; one that a committed epoch has left, if there is one."""
+        try:
+            return self._spare.get_nowait()
+        except queue.Empty:
+            return new_rows()
 
     def drain(self) -> None:
         """Wait until every epoch handed over is committed.
@@ -134,6 +143,8 @@ class Committer:
                 "commit_seconds": round(time.perf_counter() - written, 3),
             },
         )
+        cut.draft.rows.count[0] = 0
+        self._spare.put(cut.draft.rows)
         self._committed(position, summary)
 
     def _epoch(self, cut: Cut) -> Epoch:

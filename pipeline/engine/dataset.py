@@ -18,8 +18,7 @@ from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
-from pipeline.temporal.change import NONE_GIVEN, R_KEY
-from pipeline.temporal.store import Ints
+from pipeline.temporal.change import NONE_GIVEN
 from state.base import StateBackend
 
 log = logging.getLogger(__name__)
@@ -74,7 +73,6 @@ class DatasetWriter:
         self.position = restore(sink, self._journal, schema, self._timelines, self._seed)
         self._decoder = Decoder(schema, decode_options(config, envelope=envelope), self._seed)
         self._draft, self._envelope = Draft(schema), envelope
-        self._dirty: list[Ints] = []
         self._logged = 0
         self._committer = Committer(sink, self._journal, self._timelines, config.topic, committed)
 
@@ -118,10 +116,9 @@ class DatasetWriter:
         if draft.summary.records == 0:
             return
         self.position = replace(self.position, epoch=self.position.epoch + 1)
-        self._dirty.append(np.unique(draft.rows.fields[: draft.rows.count[0], R_KEY]))
         self._logged += draft.summary.records
         self._committer.commit(Cut(draft, self.position))
-        self._draft = Draft(draft.dataset)
+        self._draft = Draft(draft.dataset, self._committer.spare_rows())
         if self._logged >= CHECKPOINT_RECORDS:
             self._checkpoint()
 
@@ -146,5 +143,5 @@ class DatasetWriter:
 
     def _checkpoint(self) -> None:
         self._committer.drain()
-        self._timelines.checkpoint(np.unique(np.concatenate(self._dirty)))
-        self._dirty, self._logged = [], 0
+        self._timelines.checkpoint()
+        self._logged = 0

@@ -17,7 +17,7 @@ from pipeline.temporal.change import META_PARTITION, OPERATIONS
 from pipeline.temporal.children import aux_of
 from pipeline.temporal.jit import kernel
 from pipeline.temporal.pages import insert
-from pipeline.temporal.store import CHILDREN, LAST, PARENTS, Bytes, Ints, Store, borrow_store
+from pipeline.temporal.store import CHILDREN, DIRTY, FLAGS, LAST, PARENTS, Bytes, Ints, Store, borrow_store
 from pipeline.temporal.values import keep, keep_child
 from pipeline.versions.scatter import encode
 
@@ -92,6 +92,7 @@ def _raise_last(
     from_, to = (_int64(batch, name) for name in ("system_from", "system_to"))
     last = np.where(to < END_OF_TIME_US, to, from_)
     np.maximum.at(timelines.store.keys[:, LAST], numbers, last)
+    timelines.store.keys[numbers, FLAGS] |= DIRTY
 
 
 def _insert(

@@ -2,8 +2,6 @@
 
 import logging
 
-import numpy as np
-
 from pipeline.engine.journal import Journal
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Timelines
@@ -58,7 +56,7 @@ def restore(
     log.warning("rebuilding the state from the tables", extra={"dataset": dataset.name, "epoch": tables.epoch})
     journal.clear()
     rebuild(sink, dataset, timelines, seed)
-    timelines.checkpoint(np.arange(int(timelines.keys.used[0])))
+    timelines.checkpoint()
     journal.finish(tables)
     return tables
 

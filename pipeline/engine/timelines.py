@@ -14,7 +14,7 @@ from pipeline.temporal import keys as numbering
 from pipeline.temporal import transfer
 from pipeline.temporal.change import ROW_FIELDS, Changes, Rows
 from pipeline.temporal.children import new_scratch
-from pipeline.temporal.store import Bytes, Ints, new_store, reserve
+from pipeline.temporal.store import DIRTY, FLAGS, Bytes, Ints, new_store, reserve
 from pipeline.temporal.values import length_of, place_of
 from pipeline.versions.columns import Layout
 
@@ -93,12 +93,15 @@ class Timelines:
             count += size
         return count
 
-    def checkpoint(self, dirty: Ints) -> None:
-        """Write the keys numbered `dirty` to the journal, which then needs its log no more."""
+    def checkpoint(self) -> None:
+        """Write the keys changed since the last time to the journal, which then needs its log no more."""
+        flags = self.store.keys[: int(self.keys.used[0]), FLAGS]
+        dirty = np.flatnonzero(flags & DIRTY)
         for part in np.array_split(dirty, max(1, dirty.size // 50_000)):
             keys, values = self._export(part)
             self._journal.store_keys(keys, values, then_drop_log=False)
         self._journal.store_keys([], [], then_drop_log=True)
+        flags &= ~DIRTY
         self._stored = True
 
     def key_bytes(self, number: int) -> bytes:

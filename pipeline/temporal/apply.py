@@ -23,6 +23,8 @@ from pipeline.temporal.children import Scratch, borrow_scratch
 from pipeline.temporal.jit import borrow, inner, kernel, spliced
 from pipeline.temporal.store import (
     CHILD_PAGES,
+    DIRTY,
+    FLAGS,
     KEY_FIELDS,
     LAST,
     Ints,
@@ -175,6 +177,7 @@ def apply_one(
     if rows.count[0] == before:
         return False
     store.keys[key * KEY_FIELDS + LAST] = changes.system[i]
+    store.keys[key * KEY_FIELDS + FLAGS] |= DIRTY
     return True
 
 

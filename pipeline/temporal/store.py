@@ -26,6 +26,8 @@ PAGE_FIELDS = 8
 # Fields of a key: columns of `keys`. A list takes three: directory, its pages in use, its size class.
 LAST, PARENTS, PARENT_PAGES, PARENT_CLASS, CHILDREN, CHILD_PAGES, CHILD_CLASS, FLAGS = range(8)
 KEY_FIELDS = 8
+DIRTY = 1
+"""Flag of a key that was changed since it was last written to the state backend."""
 
 SMALLEST_PAGE = 4
 LARGEST_CLASS = 4

@@ -14,6 +14,7 @@ from pipeline.temporal.store import (
     CHILDREN,
     CLASS,
     COUNT,
+    DIRTY,
     END,
     FLAGS,
     KEY_FIELDS,
@@ -111,7 +112,7 @@ def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
     for i in range(numbers.size):
         key, at = numbers[i], starts[i]
         write_i64(out, at, store.keys[key * KEY_FIELDS + LAST])
-        write_i64(out, at + 8, store.keys[key * KEY_FIELDS + FLAGS])
+        write_i64(out, at + 8, store.keys[key * KEY_FIELDS + FLAGS] & ~DIRTY)
         after = write_list(store, store.parents, key, PARENTS, out, at + HEADER, at + 16)
         write_list(store, store.children, key, CHILDREN, out, after, at + 20)
 
