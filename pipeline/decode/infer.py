@@ -34,16 +34,13 @@ class Misfit(Exception):
     Attributes:
         code: why.
         table, path: the field.
+        lasting: whatever comes, as long as the schema's columns stay.
     """
 
     code: Code
     table: int
     path: Path
-
-    @property
-    def lasting(self) -> bool:
-        """Whether the field can't become a column whatever its value."""
-        return self.code in (Code.NAME_COLLIDES, Code.BAD_NAME)
+    lasting: bool = False
 
 
 def _kind(value: Any, table: int, path: Path) -> Kind:
@@ -65,7 +62,8 @@ class _Table:
     def __init__(self, dataset: DatasetSchema, index: int, options: DecodeOptions) -> None:
         self.index, self.table = index, dataset.tables[index]
         self.columns = {c.path: c for c in self.table.own_key + self.table.values if c != POSITION}
-        self.names = {c.name.lower() for c in self.table.columns} | RESERVED
+        self.taken = {c.name.lower() for c in self.table.columns} | RESERVED
+        self.names = set[str]()
         self.arrays = {
             other.arrays[-1]: position
             for position, other in enumerate(dataset.tables)
@@ -88,7 +86,9 @@ class _Table:
         """Make a column of a field nobody declared."""
         name = "__".join(path) if path else "value"
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-            raise Misfit(Code.BAD_NAME, self.index, path)
+            raise Misfit(Code.BAD_NAME, self.index, path, lasting=True)
+        if name.lower() in self.taken:
+            raise Misfit(Code.NAME_COLLIDES, self.index, path, lasting=True)
         if name.lower() in self.names:
             raise Misfit(Code.NAME_COLLIDES, self.index, path)
         column = Column(name, path, ColumnType(_kind(value, self.index, path)), declared=False)
@@ -106,7 +106,9 @@ class _Table:
 
     def result(self) -> TableSchema:
         """The table with what was found."""
-        values = tuple(replace(c, type=self.typed.get(c.path, c.type)) for c in self.table.values)
+        values = self.table.values
+        if self.typed:
+            values = tuple(replace(c, type=self.typed.get(c.path, c.type)) for c in values)
         return replace(self.table, values=values + tuple(self.added))
 
 

@@ -115,7 +115,8 @@ def test_hashes_are_those_of_the_bytes() -> None:
     seed = np.uint64(99)
     for i in range(2):
         start, end = batch.key_start[i : i + 2]
-        assert batch.key_hash[i] == hash_bytes(batch.keys, start, end, seed)
+        with np.errstate(over="ignore"):
+            assert batch.key_hash[i] == hash_bytes(batch.keys, start, end, seed)
     assert batch.child_key_hash[0] == batch.child_key_hash[2] != batch.child_key_hash[1]
     assert batch.child_first.tolist() == [0, 2, 3]
     assert len(batch.child_key_start) == len(batch.child_value_start) == 4

@@ -110,6 +110,13 @@ COLLISIONS: list[tuple[str, Code]] = [
 ]
 
 
+def test_names_that_only_met_in_one_record_are_free_later() -> None:
+    decoder = Decoder(dataset(), options())
+    texts = ('"x":1,"X":1', '"X":1', '"x":1')
+    found = records(decode(decoder, *(f"{HEAD},{text}}}" for text in texts)), decoder.schema)
+    assert [r.code for r in found] == [Code.NAME_COLLIDES, Code.OK, Code.NAME_COLLIDES]
+
+
 @pytest.mark.parametrize(("text", "wanted"), COLLISIONS)
 def test_names_that_collide(text: str, wanted: Code) -> None:
     decoder = Decoder(dataset(column("c", "long"), children=[child(["rows"], [POSITION])]), options())
