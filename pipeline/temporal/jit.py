@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,12 +75,33 @@ def _pointer(context: Any, array: Any) -> Any:
     return pointer(array), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _prefetch(context: Any, pointer: Any, at: Any) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [place, number(1), number(3), number(1)])
+        return target.get_dummy_value()
+
+    return types.none(pointer, types.intp), generate
+
+
 if numba.config.DISABLE_JIT:
+
+    def prefetch(pointer: Any, at: int) -> None:
+        """Nothing: there is no cache to speak of."""
 
     def borrow(array: Any) -> Any:
         """The array's elements, flat."""
         return array.reshape(-1)
 else:
+
+    @inner
+    def prefetch(pointer: Any, at: int) -> None:
+        """Have the cache line of an element fetched, to be written soon."""
+        _prefetch(pointer, at)
 
     @inner
     def borrow(array: Any) -> Any:

@@ -1,16 +1,17 @@
 """From a key's bytes to its number: a hash table of all keys in memory, numbered from 0 as they appear."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.temporal.jit import inner, kernel
+from pipeline.temporal.jit import borrow, inner, kernel, prefetch
 from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, physical_memory, reserve
 from pipeline.temporal.values import copy_bytes, length_of, place_of, same_bytes
 
 # Fields of a key: columns of `known`.
 HASH, REFERENCE = range(2)
+KNOWN_FIELDS = 2
 
 
 class Keys(NamedTuple):
@@ -89,11 +90,28 @@ def add(keys: Keys, hash_: int, data: Bytes, start: int, length: int, at: int) -
     return int(number)
 
 
+@inner
+def fetch_ahead(table: Any, known: Any, arena: Any, mask: int, hashes: Any, i: int, count: int) -> None:
+    """Have what the next look-ups will touch fetched, a step of the way at a time."""
+    if i + 24 < count:
+        prefetch(table, hashes[i + 24] & mask)
+    if i + 16 < count:
+        number = table[hashes[i + 16] & mask] - 1
+        if number >= 0:
+            prefetch(known, number * KNOWN_FIELDS)
+    if i + 8 < count:
+        number = table[hashes[i + 8] & mask] - 1
+        if number >= 0:
+            prefetch(arena, place_of(known[number * KNOWN_FIELDS + REFERENCE]))
+
+
 @kernel
 def number_all(keys: Keys, skip: Bytes, hashes: Ints, data: Bytes, starts: Ints, out: Ints) -> int:
     """Number the keys of a batch, new ones too; those skipped get -1. How many keys were known before."""
-    before = keys.used[0]
-    for i in range(hashes.size):
+    before, count, mask = keys.used[0], hashes.size, keys.table.size - 1
+    table, known, arena, coming = borrow(keys.table), borrow(keys.known), borrow(keys.arena), borrow(hashes)
+    for i in range(count):
+        fetch_ahead(table, known, arena, mask, coming, i, count)
         out[i] = -1
         if skip[i]:
             continue

@@ -14,13 +14,15 @@ import pyarrow as pa
 
 from pipeline.decode.memory import copy, load64, signed
 from pipeline.schema import INSTANT, Column, Kind
-from pipeline.temporal.jit import inner, kernel
+from pipeline.temporal.jit import borrow, inner, kernel, prefetch
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.values import bit, read_u16, read_u32
 
 WIDE = (Kind.DECIMAL, Kind.UUID)
 VARYING = (Kind.STRING, Kind.BINARY, Kind.JSON)
 LARGEST_CHUNK = 2**31 - 1
+AHEAD = 16
+"""Rows by which the memory of the next ones is fetched ahead: they lie anywhere."""
 
 
 def width(kind: Kind) -> int:
@@ -85,7 +87,10 @@ def take_value(data: Bytes, at: int, size: int, low: Ints, high: Ints, c: int, i
 @kernel
 def decode_keys(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints, present: Bytes) -> None:
     """Decode n keys that start at `places`."""
+    bytes_ = borrow(data)
     for i in range(places.size):
+        if i + AHEAD < places.size:
+            prefetch(bytes_, places[i + AHEAD])
         at = places[i]
         for c in range(widths.size):
             present[c, i] = 1
@@ -95,7 +100,10 @@ def decode_keys(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints, 
 @kernel
 def decode_values(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints, present: Bytes) -> None:
     """Decode n payloads that start at `places`."""
+    bytes_ = borrow(data)
     for i in range(places.size):
+        if i + AHEAD < places.size:
+            prefetch(bytes_, places[i + AHEAD])
         at = places[i]
         size = read_u16(data, at)
         bitmap = at + 2

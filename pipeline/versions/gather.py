@@ -27,11 +27,11 @@ from pipeline.temporal.change import (
     R_VALUE,
     ROW_FIELDS,
 )
-from pipeline.temporal.jit import kernel
+from pipeline.temporal.jit import borrow, kernel, prefetch
 from pipeline.temporal.keys import REFERENCE, Keys
 from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, Store
 from pipeline.temporal.values import CHILD_HEADER, read_u32
-from pipeline.versions.columns import days, instants, key_arrays, value_arrays
+from pipeline.versions.columns import AHEAD, days, instants, key_arrays, value_arrays
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,11 @@ def order_rows(fields: Ints, rank: Ints, ranks: int, starts: Ints, order: Ints) 
 @kernel
 def take_fields(fields: Ints, rows: Ints, out: Ints) -> None:
     """Turn chosen rows into columns: int64[ROW_FIELDS, rows]."""
+    flat = borrow(fields)
     for i in range(rows.size):
+        if i + AHEAD < rows.size:
+            prefetch(flat, rows[i + AHEAD] * ROW_FIELDS)
+            prefetch(flat, rows[i + AHEAD] * ROW_FIELDS + ROW_FIELDS - 1)
         for f in range(ROW_FIELDS):
             out[f, i] = fields[rows[i], f]
 
