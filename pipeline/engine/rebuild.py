@@ -8,17 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.decode.hashing import hash_bytes
 from pipeline.engine.timelines import Timelines
 from pipeline.schema import END_OF_TIME_US, DatasetSchema, TableSchema
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.temporal import keys as numbering
 from pipeline.temporal.change import META_PARTITION, OPERATIONS
-from pipeline.temporal.children import aux_of
-from pipeline.temporal.jit import kernel
-from pipeline.temporal.pages import insert
-from pipeline.temporal.store import CHILDREN, DIRTY, FLAGS, LAST, PARENTS, Bytes, Ints, Store, borrow_store
-from pipeline.temporal.values import keep, keep_child
+from pipeline.temporal.store import DIRTY, FLAGS, LAST, Ints
+from pipeline.versions.restore import hash_all, insert_all
 from pipeline.versions.scatter import encode
 
 _TIMES = ("valid_from", "valid_to", "system_from", "system_to")
@@ -125,40 +121,3 @@ def _int64(batch: pa.RecordBatch, name: str) -> Ints:
     if pa.types.is_date32(column.type):
         column = column.cast(pa.int32())
     return np.asarray(column.cast(pa.int64()).to_numpy())
-
-
-@kernel
-def hash_all(data: Bytes, starts: Ints, seed: np.uint64, out: Ints) -> None:
-    """Hash n stretches as the decoder does."""
-    for i in range(out.size):
-        out[i] = np.int64(hash_bytes(data, starts[i], starts[i + 1], seed))
-
-
-@kernel
-def insert_all(
-    store: Store,
-    table: int,
-    keys: Ints,
-    times: Ints,
-    offsets: Ints,
-    meta: Ints,
-    own: Bytes,
-    own_starts: Ints,
-    values: Bytes,
-    value_starts: Ints,
-    seed: np.uint64,
-) -> None:
-    """Add open rows of a table as segments."""
-    store = borrow_store(store)
-    for i in range(keys.size):
-        at, length = value_starts[i], value_starts[i + 1] - value_starts[i]
-        start, end, system = times[0, i], times[1, i], times[2, i]
-        if table == 0:
-            value = keep(store, values, at, length)
-            insert(store.parents, store.keys, keys[i], PARENTS, start, 0, end, system, offsets[i], meta[i], value)
-            continue
-        own_at, own_length = own_starts[i], own_starts[i + 1] - own_starts[i]
-        value = keep_child(store, table, own, own_at, own_length, values, at, length)
-        aux = aux_of(np.int64(hash_bytes(own, own_at, own_at + own_length, seed)), table)
-        insert(store.children, store.keys, keys[i], CHILDREN, start, aux, end, system, offsets[i], meta[i], value)
-

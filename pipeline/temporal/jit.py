@@ -15,14 +15,17 @@ from numba.extending import intrinsic
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_COMPILED = ("decode", "pipeline", "temporal", "versions")
+"""Folders whose constants and functions go into kernels."""
+
+
 def _cache_directory() -> Path:
     """One directory per state of our sources: numba's own check misses a change in a called module."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(package.rglob("*.py")):
-        text = source.read_bytes()
-        if b"kernel" in text:
-            digest.update(text)
+    for source in sorted((*package.glob("*/*.py"), package / "schema.py")):
+        if source.parent.name in _COMPILED:
+            digest.update(source.read_bytes())
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "bitlake" / "kernels" / digest.hexdigest()[:16]
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.decode.memory import copy, load64, signed
+from pipeline.decode.machine import load64
+from pipeline.decode.memory import copy
 from pipeline.schema import INSTANT, Column, Kind
 from pipeline.temporal.jit import borrow, inner, kernel, prefetch
 from pipeline.temporal.store import Bytes, Ints
@@ -67,7 +68,7 @@ class Decoded:
 @inner
 def load64_signed(data: Bytes, at: int) -> int:
     """A signed 64-bit integer, little-endian."""
-    return signed(load64(data, at))
+    return np.int64(load64(data, at))
 
 
 @inner
