@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.engine.epoch import Summary
     from pipeline.engine.load import Watcher
     from pipeline.query.answers import Answers
-    from pipeline.query.dead_letters import DeadLetters
+    from pipeline.query.dead_letters import DeadLetters, Wanted
     from pipeline.query.session import Session
     from pipeline.query.status import DatasetStatus
     from pipeline.views.trino import View
@@ -101,6 +102,39 @@ class Lake:
 
         with as_file(records) as file:
             return self.load_files(dataset, [file])
+
+    def replay_dead_letters(
+        self, wanted: "Wanted | None" = None, *, watcher: "Watcher | None" = None
+    ) -> "Summary":
+        """Apply dead letters again, by dataset, partition and offset, as lake.yaml says today.
+
+        A letter that became a change, or a no-op, waits no more; its system time is the replay's. One that
+        is refused again stays as it was, and is counted as a dead letter.
+
+        Args:
+            wanted: which of them; all that wait by default.
+            watcher: is told how it gets on.
+
+        Raises:
+            BadInput: a dataset is not known, or no letter has an id that is wanted.
+            Unavailable: the catalog or the warehouse does not answer.
+        """
+        from pipeline.engine.epoch import Summary
+        from pipeline.engine.load import Engine
+        from pipeline.query.dead_letters import Wanted
+
+        wanted = wanted or Wanted()
+        if wanted.dataset is not None:
+            self.config.dataset(wanted.dataset)
+        summary = Summary()
+        datasets = self._datasets_waiting(wanted)
+        if not datasets:
+            return summary
+        with Engine(self.config) as engine:
+            for dataset in datasets:
+                waiting = partial(self._waiting, replace(wanted, dataset=dataset))
+                summary += engine.replay(dataset, waiting, watcher=watcher)
+        return summary
 
     def asof(
         self,
@@ -189,6 +223,24 @@ class Lake:
         with _explained():
             table = self._load(self.config.dead_letters.table)
             return self._dead_letters_of(table, self._session) if table is not None else None
+
+    def _waiting(self, wanted: "Wanted") -> Iterator[pa.Table]:
+        letters = self.dead_letters()
+        return iter(()) if letters is None else letters.pages(wanted)
+
+    def _datasets_waiting(self, wanted: "Wanted") -> list[str]:
+        letters = self.dead_letters()
+        unknown = list(wanted.ids or ()) if letters is None else letters.unknown(wanted.ids or ())
+        if unknown:
+            raise BadInput(
+                f"There is no dead letter '{unknown[0]}'.",
+                next_step="`bitlake dead-letters list` lists those that wait.",
+            )
+        names = letters.counts(wanted) if letters is not None else {}
+        known = {dataset.name for dataset in self.config.datasets}
+        for name in sorted(names.keys() - known):
+            log.warning("its dead letters stay: no dataset of lake.yaml", extra={"dataset": name})
+        return sorted(names.keys() & known)
 
     def trino_views(self, catalog: str) -> Iterator["View"]:
         """The views of every table for Trino, whose name for the Iceberg catalog is given."""

@@ -20,10 +20,11 @@ class Forks:
 
     Args:
         target: the function, as ``package.module:name``; its arguments are text.
+        prepare: a function of the same module that is called once, before any fork: to have kernels loaded.
     """
 
-    def __init__(self, target: str) -> None:
-        command = [sys.executable, "-m", "tests.forks", target]
+    def __init__(self, target: str, *, prepare: str = "") -> None:
+        command = [sys.executable, "-m", "tests.forks", target, prepare]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, *arguments: str, fault: str = "") -> int:
@@ -43,9 +44,12 @@ class Forks:
         self._process.communicate(timeout=60)
 
 
-def _serve(target: str) -> None:
-    module, _, name = target.partition(":")
-    function = getattr(importlib.import_module(module), name)
+def _serve(target: str, prepare: str) -> None:
+    place, _, name = target.partition(":")
+    module = importlib.import_module(place)
+    function = getattr(module, name)
+    if prepare:
+        getattr(module, prepare)()
     for line in sys.stdin:
         fault, *arguments = json.loads(line)
         if (child := os.fork()) == 0:
@@ -62,4 +66,4 @@ def _serve(target: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(*sys.argv[1:])

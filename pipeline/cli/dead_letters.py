@@ -1,5 +1,6 @@
 """`bitlake dead-letters`: what could not be applied, and why."""
 
+import dataclasses
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +59,30 @@ def show(
         return
     told = _told(rows)
     settings.output.record(dict(zip(told.column_names, next(plain_rows(told)), strict=True)))
+
+
+@dead_letters_app.command()
+@answering
+def replay(
+    letters: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Only these; default: all.", show_default=False),
+    ] = None,
+    dataset: Dataset = None,
+    stage: Stage = None,
+) -> None:
+    """Apply dead letters again, after their cause was mended; those refused again stay."""
+    from pipeline.cli.progress import watching
+    from pipeline.lake import Lake
+    from pipeline.query.dead_letters import Wanted
+
+    lake = Lake.open(settings.config)
+    wanted = Wanted(dataset, stage, tuple(letters) if letters else None)
+    with watching(dataset or "dead letters", quiet=settings.quiet) as watcher:
+        summary = lake.replay_dead_letters(wanted, watcher=watcher)
+    settings.output.record(dataclasses.asdict(summary))
+    if summary.dead_letters and settings.format is Format.TABLE:
+        typer.echo("What is still refused, and why: bitlake dead-letters list", err=True)
 
 
 def _waiting(wanted: "Wanted") -> "pa.Table":

@@ -1,5 +1,10 @@
 """Why a record is a dead letter, in words: only made for those that are."""
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
 from pipeline.decode.batch import Batch
 from pipeline.decode.layout import Code
 
@@ -82,12 +87,26 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
 
 def explain(batch: Batch, index: int) -> tuple[str, str, str]:
     """Why record `index` of a batch is not a change: (stage, reason, what to do)."""
-    stage, reason, advice = _REASONS[Code(int(batch.status[index]))]
-    column, at = int(batch.error_column[index]), int(batch.error_at[index])
-    if stage == _TIME and column >= 0 and batch.columns[column] not in ("valid_from", "valid_to"):
+    stage, reason, advice = explain_all(batch, np.array([index]))
+    return stage[0].as_py(), reason[0].as_py(), advice[0].as_py()
+
+
+def explain_all(batch: Batch, records: NDArray[np.int64]) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Why records of a batch are no changes: stages, reasons, what to do; at least one record."""
+    at = batch.error_at[records]
+    kinds, kind = np.unique(
+        np.stack([batch.status[records], batch.error_column[records]]), axis=1, return_inverse=True
+    )
+    words = [_about(Code(code), column, batch.columns) for code, column in kinds.T.tolist()]
+    stage, reason, advice = (pa.array(w, pa.string()).take(pa.array(kind)) for w in zip(*words, strict=True))
+    place = pc.binary_join_element_wise(", at byte ", pa.array(at).cast(pa.string()), "")
+    return stage, pc.binary_join_element_wise(reason, pc.if_else(pa.array(at >= 0), place, ""), ""), advice
+
+
+def _about(code: Code, column: int, columns: tuple[str, ...]) -> tuple[str, str, str]:
+    stage, reason, advice = _REASONS[code]
+    if stage == _TIME and column >= 0 and columns[column] not in ("valid_from", "valid_to"):
         stage = _COLUMN if column > 3 else _ENVELOPE
     if column >= 0:
-        reason = f"{batch.columns[column]}: {reason}"
-    if at >= 0:
-        reason = f"{reason}, at byte {at}"
+        reason = f"{columns[column]}: {reason}"
     return stage, reason, advice

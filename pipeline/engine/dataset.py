@@ -9,8 +9,10 @@ import numpy as np
 from pipeline.config import DatasetConfig, LakeConfig, ValidEnd, ValidTime, dataset_schema
 from pipeline.decode import Batch, Decoder
 from pipeline.engine.committer import Committer, Cut
+from pipeline.engine.dead_letters import Origin
 from pipeline.engine.epoch import Draft, Summary
 from pipeline.engine.journal import Journal
+from pipeline.engine.letters import Letters
 from pipeline.engine.options import decode_options
 from pipeline.engine.recover import restore, settle
 from pipeline.engine.timelines import Timelines
@@ -81,6 +83,33 @@ class DatasetWriter:
         batch = self._decoder.decode(block.buffer, block.starts, block.ends)
         return Decoded(batch, self._decoder.schema)
 
+    def replay(self, letters: Letters, now: int) -> int:
+        """Apply dead letters of one partition again; its offset stays where it is.
+
+        Args:
+            letters: in order.
+            now: the replay's time in microseconds.
+
+        Returns:
+            How many are dead letters still: nothing of them is in the epoch.
+        """
+        if letters.envelope != self._envelope:
+            options = decode_options(self._config, envelope=letters.envelope)
+            self._decoder = Decoder(self._decoder.schema, options, self._seed)
+            self._envelope = letters.envelope
+        batch, schema = letters.decode(self._decoder), self._decoder.schema
+        clock = self.position.clocks.get(letters.partition, NONE_GIVEN)
+        times = np.full(len(batch), now)
+        admitted = self._timelines.admit(batch, letters.offsets, times, letters.partition, clock)
+        while admitted.done < len(batch):
+            done = self._timelines.apply(admitted, schema, self._draft.rows)
+            if self._draft.add_replayed(batch, letters.rows, admitted, done):
+                self._draft.dataset = schema
+                self._lift(letters.partition, admitted.clock)
+            if admitted.done < len(batch):
+                self.cut()
+        return int(np.count_nonzero(batch.status))
+
     def apply(
         self, decoded: Decoded, block: Block, started: int, partition: int, progress: Callable[[int], object]
     ) -> None:
@@ -96,11 +125,13 @@ class DatasetWriter:
         offsets = np.arange(first, first + len(batch))
         timestamps = batch.timestamp if self._envelope else np.full(len(batch), started)
         clock = self.position.clocks.get(partition, NONE_GIVEN)
+        origin = Origin(self._config.topic, partition, self._envelope)
         admitted = self._timelines.admit(batch, offsets, timestamps, partition, clock)
         while admitted.done < len(batch):
+            clock = admitted.clock
             done = self._timelines.apply(admitted, decoded.schema, self._draft.rows)
             self._draft.dataset = decoded.schema
-            self._draft.add(batch, block, admitted, done, self._config.topic)
+            self._draft.add(batch, block, admitted, done, clock, origin)
             self._advance(partition, first + done.stop, admitted.clock, progress(done.stop))
             if admitted.done < len(batch):
                 self.cut()
@@ -132,14 +163,16 @@ class DatasetWriter:
         self._committer.close()
 
     def _advance(self, partition: int, offset: int, clock: int, progress: object) -> None:
-        clocks = {**self.position.clocks, **({} if clock == NONE_GIVEN else {partition: clock})}
+        self._lift(partition, clock)
         self.position = replace(
             self.position,
             offsets={**self.position.offsets, partition: offset},
-            clocks=clocks,
-            horizon=min(clocks.values(), default=0) - 1,
             progress=progress,  # type: ignore[arg-type]
         )
+
+    def _lift(self, partition: int, clock: int) -> None:
+        clocks = {**self.position.clocks, **({} if clock == NONE_GIVEN else {partition: clock})}
+        self.position = replace(self.position, clocks=clocks, horizon=min(clocks.values(), default=0) - 1)
 
     def _checkpoint(self) -> None:
         self._committer.drain()

@@ -2,21 +2,22 @@
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.decode.batch import Batch
-from pipeline.decode.explain import explain
 from pipeline.engine.changes import to_log
+from pipeline.engine.dead_letters import Origin, buried, dead_rows, replayed, replayed_rows
 from pipeline.engine.timelines import ROW_LIMIT, Applied, new_rows
 from pipeline.schema import DatasetSchema
-from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.sink.epoch import Position
 from pipeline.source.block import Block
 from pipeline.temporal.apply import CHANGED, NO_OP
-from pipeline.temporal.change import NONE_GIVEN, OPEN, R_TO, Rows
+from pipeline.temporal.change import OPEN, R_TO, Rows
+
+DEAD_BYTES = 256 << 20
+"""Bytes of dead letters at which an epoch is full."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +45,61 @@ class Draft:
 
     Attributes:
         dataset: the dataset's schema after the last batch.
-        rows: version rows; the kernel adds to them.
+        rows: version rows; `Timelines.apply` adds to them.
         log: log entries, one per batch.
-        dead: columns of the dead letters but epoch and id, row by row.
+        dead: its dead letters, as `buried` gives them.
+        replayed: the dead letters that were applied again, as they were.
     """
 
     dataset: DatasetSchema
     rows: Rows = field(default_factory=new_rows)
     log: list[bytes] = field(default_factory=list)
-    dead: list[dict[str, Any]] = field(default_factory=list)
+    dead: list[pa.Table] = field(default_factory=list)
+    replayed: list[pa.Table] = field(default_factory=list)
     summary: Summary = Summary()
     started: float = field(default_factory=time.monotonic)
+    _dead_bytes: int = 0
 
-    def add(self, batch: Batch, block: Block, applied: Applied, done: slice, topic: str) -> None:
-        """Note what became of the records `done` of a batch, whose version rows are in `rows`."""
+    def add(
+        self, batch: Batch, block: Block, applied: Applied, done: slice, clock: int, origin: Origin
+    ) -> None:
+        """Note what became of the records `done` of a batch, whose version rows are in `rows`.
+
+        Args:
+            batch, block, applied: the records decoded, as they came, and applied.
+            done: which of them.
+            clock: the partition's clock before them.
+            origin: where they came from.
+        """
+        changes, no_ops = self._note(batch, applied, done)
+        total = done.stop - done.start
+        self.summary += Summary(total, changes, no_ops, total - changes - no_ops)
+        letters = buried(batch, block, applied.changes, done, clock, origin)
+        if letters is not None:
+            self.dead.append(letters)
+            self._dead_bytes += letters.nbytes
+
+    def add_replayed(self, batch: Batch, letters: pa.Table, applied: Applied, done: slice) -> bool:
+        """The same for dead letters: those that are changes now; an epoch holds either letters or records.
+
+        Returns:
+            Whether there are any.
+        """
+        changes, no_ops = self._note(batch, applied, done)
+        self.summary += Summary(changes + no_ops, changes, no_ops)
+        if changes + no_ops == 0:
+            return False
+        marked = letters.slice(done.start, done.stop - done.start).filter(pa.array(batch.status[done] == 0))
+        self.replayed.append(replayed(marked, applied.clock))
+        return True
+
+    def _note(self, batch: Batch, applied: Applied, done: slice) -> tuple[int, int]:
+        """Log the changes; how many they are, and how many no-ops."""
         outcome = applied.changes.outcome[done]
         changes, no_ops = np.count_nonzero(outcome == CHANGED), np.count_nonzero(outcome == NO_OP)
-        total = outcome.size
-        self.summary += Summary(total, int(changes), int(no_ops), total - int(changes) - int(no_ops))
         if changes:
             self.log.append(to_log(batch, applied.changes, done, applied.partition))
-        for i in np.flatnonzero(batch.status[done]):
-            self._bury(batch, block, applied, done.start + int(i), topic)
+        return int(changes), int(no_ops)
 
     def full(self, records: int, seconds: float) -> bool:
         """Whether the epoch has come to its end."""
@@ -73,41 +107,14 @@ class Draft:
             self.summary.records >= records
             or time.monotonic() - self.started >= seconds
             or int(self.rows.count[0]) >= ROW_LIMIT
-        )
-
-    def _bury(self, batch: Batch, block: Block, applied: Applied, i: int, topic: str) -> None:
-        stage, reason, advice = explain(batch, i)
-        timestamp = int(applied.changes.timestamp[i])
-        self.dead.append(
-            {
-                "topic": topic,
-                "partition": applied.partition,
-                "offset": int(applied.changes.offset[i]),
-                "timestamp": None if timestamp == NONE_GIVEN else timestamp,
-                "value": block.line(i),
-                "stage": stage,
-                "reason": reason,
-                "advice": advice,
-                "system_time": max(0, applied.clock),
-            }
+            or self._dead_bytes >= DEAD_BYTES
         )
 
     def dead_letters(self, position: Position) -> pa.Table | None:
-        """The dead letters as rows of their table."""
-        if not self.dead:
-            return None
-        dataset, epoch = self.dataset.name, position.epoch
-        rows = [
-            {
-                "id": f"{dataset}/{row['topic']}/{row['partition']}/{row['offset']}/{epoch}",
-                "dataset": dataset,
-                "epoch": epoch,
-                "status": "dead",
-                **row,
-            }
-            for row in self.dead
-        ]
-        return pa.Table.from_pylist(rows, DEAD_LETTERS)
+        """The epoch's rows of the table of dead letters."""
+        if self.replayed:
+            return replayed_rows(self.replayed, position.epoch)
+        return dead_rows(self.dead, self.dataset.name, position.epoch) if self.dead else None
 
     def total(self) -> Summary:
         """The epoch's counts, once it is whole."""

@@ -3,14 +3,17 @@
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import pyarrow as pa
 
 from pipeline.config import LakeConfig
 from pipeline.engine.dataset import DatasetWriter
 from pipeline.engine.epoch import Summary
 from pipeline.engine.progress import Progress
+from pipeline.engine.replay import Replay
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
@@ -79,6 +82,19 @@ class Engine:
             BadInput: a file can't be read; what came before it is committed.
         """
         return _Load(self._lake, self._sink, self._backend, dataset, envelope, watcher or Silent()).run(files)
+
+    def replay(
+        self, dataset: str, waiting: Callable[[], Iterable[pa.Table]], *, watcher: Watcher | None = None
+    ) -> Summary:
+        """Apply dead letters of a dataset again; those that become changes or no-ops are marked as replayed.
+
+        Args:
+            dataset: its name.
+            waiting: gives the letters, rows of `DEAD_LETTERS` by partition and offset. It is called when the
+                dataset is open and an epoch left half done is settled, so that none is replayed twice.
+            watcher: is told how it gets on.
+        """
+        return Replay(self._lake, self._sink, self._backend, dataset, watcher or Silent()).run(waiting)
 
 
 class _Load:

@@ -14,8 +14,7 @@ from pipeline.temporal import keys as numbering
 from pipeline.temporal import transfer
 from pipeline.temporal.change import ROW_FIELDS, Changes, Rows
 from pipeline.temporal.children import new_scratch
-from pipeline.temporal.store import DIRTY, FLAGS, Bytes, Ints, new_store, reserve
-from pipeline.temporal.values import length_of, place_of
+from pipeline.temporal.store import DIRTY, FLAGS, LENGTH_BITS, Bytes, Ints, new_store, reserve
 from pipeline.versions.columns import Layout
 
 ROW_ROOM = 1 << 26
@@ -107,8 +106,8 @@ class Timelines:
     def key_bytes(self, number: int) -> bytes:
         """A key's canonical bytes."""
         reference = int(self.keys.known[number, numbering.REFERENCE])
-        at = place_of(reference)
-        return self.keys.arena[at : at + length_of(reference)].tobytes()
+        at = (reference >> LENGTH_BITS) << 3
+        return self.keys.arena[at : at + (reference & ((1 << LENGTH_BITS) - 1))].tobytes()
 
     def _rules(self, schema: DatasetSchema) -> kernel.Rules:
         return kernel.Rules(self._end, self._next_change, Layout(schema.parent.values).widths)

@@ -1,5 +1,6 @@
 """The records that could not become changes, less those replayed since."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,6 +11,11 @@ from pipeline.query.scan import plan
 from pipeline.query.session import Session
 from pipeline.query.shape import Field, quoted
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
+
+PAGE_BYTES = 256 << 20
+_PLACE_NAMES = ("partition", "offset", "id")
+_PLACE = ", ".join(quoted(name) for name in _PLACE_NAMES)
+_ARROW = pa.schema([pa.field(field.name, field.type) for field in DEAD_LETTERS])
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,51 @@ class DeadLetters:
             f' ORDER BY system_time, dataset, topic, partition, "offset", id{limit}',
             parameters,
         )
-        return rows.cast(pa.schema([pa.field(f.name, f.type) for f in DEAD_LETTERS]))
+        return rows.cast(_ARROW)
 
-    def counts(self) -> dict[str, int]:
+    def pages(self, wanted: Wanted, page_bytes: int = PAGE_BYTES) -> Iterator[pa.Table]:
+        """Dead letters that were not replayed by partition and offset, as many at a time as memory takes."""
+        conditions, parameters = _conditions(wanted)
+        index = self._session.rows(
+            f"{self._data(wanted)} SELECT {_PLACE}, octet_length(coalesce(value, ''::BLOB)) + 200 AS size"
+            f" FROM waiting WHERE {conditions} ORDER BY {_PLACE}",
+            parameters,
+        )
+        columns = ", ".join(quoted(name) for name in DEAD_LETTERS.names)
+        for first, last in _page_ends(index["size"].to_pylist(), page_bytes):
+            edges = {
+                f"{side}_{name}": index[name][row].as_py()
+                for side, row in (("first", first), ("last", last))
+                for name in _PLACE_NAMES
+            }
+            rows = self._session.rows(
+                f"{self._data(wanted)} SELECT {columns} FROM waiting WHERE {conditions} AND ROW({_PLACE})"
+                f" BETWEEN {_edge('first')} AND {_edge('last')} ORDER BY {_PLACE}",
+                parameters | edges,
+            )
+            yield rows.cast(_ARROW)
+
+    def counts(self, wanted: Wanted | None = None) -> dict[str, int]:
         """How many wait, per dataset."""
+        wanted = wanted or Wanted()
+        conditions, parameters = _conditions(wanted)
         rows = self._session.rows(
-            f"{self._data(Wanted())} SELECT dataset, count(*) AS dead FROM waiting GROUP BY dataset"
+            f"{self._data(wanted)} SELECT dataset, count(*) AS dead FROM waiting WHERE {conditions}"
+            " GROUP BY dataset",
+            parameters,
         )
         return {row["dataset"]: row["dead"] for row in rows.to_pylist()}
+
+    def unknown(self, ids: Sequence[str]) -> list[str]:
+        """Those of some ids that no dead letter has, replayed or not."""
+        if not ids:
+            return []
+        conditions, parameters = _conditions(Wanted(ids=tuple(ids)))
+        rows = self._session.rows(
+            f"{self._data(Wanted())} SELECT DISTINCT id FROM data WHERE {conditions}", parameters
+        )
+        known = set(rows["id"].to_pylist())
+        return [letter for letter in ids if letter not in known]
 
     def _data(self, wanted: Wanted) -> str:
         everything: BooleanExpression = AlwaysTrue()
@@ -78,3 +121,19 @@ def _conditions(wanted: Wanted) -> tuple[str, dict[str, object]]:
         conditions.append("list_contains($wanted_ids, id)")
         parameters["wanted_ids"] = list(wanted.ids)
     return " AND ".join(conditions), parameters
+
+
+def _edge(side: str) -> str:
+    return f"ROW({', '.join(f'${side}_{name}' for name in _PLACE_NAMES)})"
+
+
+def _page_ends(sizes: list[int], page_bytes: int) -> Iterator[tuple[int, int]]:
+    """The first and the last row of each page; a row that is larger than a page is one."""
+    first = filled = 0
+    for row, size in enumerate(sizes):
+        if row > first and filled + size > page_bytes:
+            yield first, row - 1
+            first, filled = row, 0
+        filled += size
+    if sizes:
+        yield first, len(sizes) - 1

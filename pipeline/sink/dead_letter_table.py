@@ -25,7 +25,8 @@ DEAD_LETTERS = pa.schema(
 )
 """One row per dead letter, and one more (``status`` = ``replayed``) when it was replayed.
 
-``id`` is ``<dataset>/<topic>/<partition>/<offset>/<epoch>``; ``value`` holds the original bytes.
+``id`` is ``<dataset>/<topic>/<partition>/<offset>/<epoch>``; ``value`` holds the original bytes. The second
+row has the same id, the epoch and time of the replay, and neither key nor value.
 """
 
 DOCS = {

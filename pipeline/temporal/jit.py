@@ -49,6 +49,7 @@ def kernel(function: F) -> F:
 def inner(function: F) -> F:
     """Compile `function`, which only kernels call and which allocates nothing.
 
+    It has no entry from Python: calling it from there crashes the process.
     Once for the types of its arguments: left alone, numba compiles it anew for every constant it is given.
     """
     compiled = njit(**_OPTIONS, **_INTERNAL)(function)
