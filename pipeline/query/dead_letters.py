@@ -63,16 +63,13 @@ class DeadLetters:
             parameters,
         )
         columns = ", ".join(quoted(name) for name in DEAD_LETTERS.names)
-        for first, last in _page_ends(index["size"].to_pylist(), page_bytes):
-            edges = {
-                f"{side}_{name}": index[name][row].as_py()
-                for side, row in (("first", first), ("last", last))
-                for name in _PLACE_NAMES
-            }
+        starts = ", ".join(f"$first_{name}" for name in _PLACE_NAMES)
+        for first, count in _pages(index["size"].to_pylist(), page_bytes):
+            start = {f"first_{name}": index[name][first].as_py() for name in _PLACE_NAMES}
             rows = self._session.rows(
-                f"{self._data(wanted)} SELECT {columns} FROM waiting WHERE {conditions} AND ROW({_PLACE})"
-                f" BETWEEN {_edge('first')} AND {_edge('last')} ORDER BY {_PLACE}",
-                parameters | edges,
+                f"{self._data(wanted)} SELECT {columns} FROM waiting WHERE {conditions}"
+                f" AND ({_PLACE}) >= ({starts}) ORDER BY {_PLACE} LIMIT {count}",
+                parameters | start,
             )
             yield rows.cast(_ARROW)
 
@@ -123,17 +120,13 @@ def _conditions(wanted: Wanted) -> tuple[str, dict[str, object]]:
     return " AND ".join(conditions), parameters
 
 
-def _edge(side: str) -> str:
-    return f"ROW({', '.join(f'${side}_{name}' for name in _PLACE_NAMES)})"
-
-
-def _page_ends(sizes: list[int], page_bytes: int) -> Iterator[tuple[int, int]]:
-    """The first and the last row of each page; a row that is larger than a page is one."""
+def _pages(sizes: list[int], page_bytes: int) -> Iterator[tuple[int, int]]:
+    """The first row of each page and how many it has; a row that is larger than a page is one."""
     first = filled = 0
     for row, size in enumerate(sizes):
         if row > first and filled + size > page_bytes:
-            yield first, row - 1
+            yield first, row - first
             first, filled = row, 0
         filled += size
     if sizes:
-        yield first, len(sizes) - 1
+        yield first, len(sizes) - first
