@@ -85,7 +85,7 @@ def from_log(
     for _ in range(int.from_bytes(data.read(4), "little")):
         name = np.lib.format.read_array(data).tobytes().decode()
         columns[name] = np.lib.format.read_array(data)
-    n = columns["skip"].size
+    n = columns["key_hash"].size  # of what may be one value for all, the size says nothing
     arrays = {name: _unpacked(name, array, n) for name, array in columns.items()}
     changes = Changes(
         skip=arrays["skip"],
