@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import changes_of, from_log
@@ -14,12 +13,29 @@ from pipeline.temporal import keys as numbering
 from pipeline.temporal import transfer
 from pipeline.temporal.change import ROW_FIELDS, Changes, Rows
 from pipeline.temporal.children import new_scratch
-from pipeline.temporal.store import DIRTY, FLAGS, LENGTH_BITS, Bytes, Ints, new_store, reserve
+from pipeline.temporal.store import (
+    DIRTY,
+    FLAGS,
+    KEY_FIELDS,
+    LENGTH_BITS,
+    NEXT_PAGE,
+    NEXT_SEGMENT,
+    PAGE_FIELDS,
+    SEGMENT_FIELDS,
+    USED_SHIFT,
+    Bytes,
+    Ints,
+    Store,
+    new_store,
+    reserve,
+)
 from pipeline.versions.columns import Layout
 
 ROW_ROOM = 1 << 26
 ROW_LIMIT = 1 << 23
 """Version rows at which an epoch is full. One change may leave many more, hence the room beyond."""
+PART = 50_000
+"""Keys written or moved at a time."""
 
 
 def new_rows() -> Rows:
@@ -47,6 +63,7 @@ class Timelines:
         self._stored = journal.has_keys()
         self._end = END_OF_TIME_DAY if dated else END_OF_TIME_US
         self._next_change = next_change
+        self._generation = 0
 
     def admit(self, batch: Batch, offsets: Ints, timestamps: Ints, partition: int, clock: int) -> Applied:
         """Make a batch of one partition ready to be applied: its keys are numbered and in memory.
@@ -96,21 +113,59 @@ class Timelines:
         """Write the keys changed since the last time to the journal, which then needs its log no more."""
         flags = self.store.keys[: int(self.keys.used[0]), FLAGS]
         dirty = np.flatnonzero(flags & DIRTY)
-        for part in np.array_split(dirty, max(1, dirty.size // 50_000)):
-            keys, values = self._export(part)
+        for part in np.array_split(dirty, max(1, dirty.size // PART)):
+            keys, values = _export(self.store, self.keys, part)
             self._journal.store_keys(keys, values, then_drop_log=False)
         self._journal.store_keys([], [], then_drop_log=True)
         flags &= ~DIRTY
         self._stored = True
 
-    def key_bytes(self, number: int) -> bytes:
-        """A key's canonical bytes."""
-        reference = int(self.keys.known[number, numbering.REFERENCE])
-        at = (reference >> LENGTH_BITS) << 3
-        return self.keys.arena[at : at + (reference & ((1 << LENGTH_BITS) - 1))].tobytes()
+    def used(self) -> int:
+        """Bytes of memory that the timelines take."""
+        store, segment = self.store, 8 * SEGMENT_FIELDS
+        segments = int(store.parents.counters[NEXT_SEGMENT] + store.children.counters[NEXT_SEGMENT])
+        pages = int(store.parents.counters[NEXT_PAGE] + store.children.counters[NEXT_PAGE])
+        keys, key_bytes = (int(n) for n in self.keys.used)
+        per_key = 8 * (KEY_FIELDS + numbering.KNOWN_FIELDS) + 4 * self.keys.table.size // max(1, keys)
+        return segment * segments + 8 * PAGE_FIELDS * pages + int(store.used[0]) + per_key * keys + key_bytes
+
+    def shrink(self, target: int) -> int:
+        """Keep the keys used last, in about `target` bytes of fresh memory; how many are left out.
+
+        The others come back from the journal when they are met: all keys must have been written to it, and
+        nothing may refer to the store or to keys by number.
+        """
+        before, store, keys = int(self.keys.used[0]), self.store, self.keys
+        kept = self._used_last(target)
+        self.store, self.keys = new_store(), numbering.with_room(numbering.new_keys(), kept.size)
+        for part in np.array_split(kept, max(1, kept.size // PART)):
+            names, values = _export(store, keys, part)
+            self._adopt(names, values, np.ascontiguousarray(keys.known[part, numbering.HASH]))
+        return before - kept.size
+
+    def _used_last(self, target: int) -> Ints:
+        """The keys used last that together take about `target` bytes; in order of their numbers."""
+        numbers = np.arange(int(self.keys.used[0]))
+        starts = np.zeros(numbers.size + 1, np.int64)
+        transfer.sizes(self.store, numbers, starts)
+        # Pages have room to spare, and a segment is somewhat larger in memory than outside.
+        sizes = 2 * np.diff(starts)
+        latest_first = np.argsort(-(self.store.keys[: numbers.size, FLAGS] >> USED_SHIFT), kind="stable")
+        fitting = int(np.searchsorted(np.cumsum(sizes[latest_first]), target, side="right"))
+        return np.sort(latest_first[:fitting])
+
+    def _adopt(self, names: list[bytes], values: list[bytes], hashes: Ints) -> None:
+        """Take keys in that were exported from another store."""
+        data, starts = _joined(names)
+        numbers, skip = np.empty(len(names), np.int64), np.zeros(len(names), np.uint8)
+        numbering.number_all(self.keys, skip, hashes, data, starts, numbers)
+        content, content_starts = _joined(values)
+        transfer.install(self.store, numbers, content_starts, content)
 
     def _rules(self, schema: DatasetSchema) -> kernel.Rules:
-        return kernel.Rules(self._end, self._next_change, Layout(schema.parent.values).widths)
+        self._generation += 1
+        widths = Layout(schema.parent.values).widths
+        return kernel.Rules(self._end, self._next_change, widths, self._generation)
 
     def _number(self, changes: Changes, keys: Bytes, starts: Ints, hashes: Ints) -> None:
         self.keys = numbering.with_room(self.keys, changes.key.size)
@@ -120,18 +175,33 @@ class Timelines:
             self._install(np.arange(before, count))
 
     def _install(self, numbers: Ints) -> None:
-        wanted = [self.key_bytes(int(n)) for n in numbers]
-        found = [value or b"" for value in self._journal.keys(wanted)]
-        starts = np.zeros(len(found) + 1, np.int64)
-        np.cumsum([len(value) for value in found], out=starts[1:])
-        data: NDArray[np.uint8] = np.frombuffer(b"".join(found) or b"\0", np.uint8)
+        found = self._journal.keys(_key_bytes(self.keys, numbers))
+        data, starts = _joined([value or b"" for value in found])
         transfer.install(self.store, numbers, starts, data)
 
-    def _export(self, numbers: Ints) -> tuple[list[bytes], list[bytes]]:
-        starts = np.zeros(numbers.size + 1, np.int64)
-        transfer.sizes(self.store, numbers, starts)
-        out = np.empty(int(starts[-1]), np.uint8)
-        transfer.export(self.store, numbers, starts, out)
-        data, at = out.tobytes(), starts.tolist()
-        values = [data[at[i] : at[i + 1]] for i in range(numbers.size)]
-        return [self.key_bytes(int(n)) for n in numbers], values
+
+def _joined(parts: list[bytes]) -> tuple[Bytes, Ints]:
+    """The parts one after the other, and where each starts; the bytes are never empty."""
+    starts = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=starts[1:])
+    return np.frombuffer(b"".join(parts) or b"\0", np.uint8).copy(), starts
+
+
+def _key_bytes(keys: numbering.Keys, numbers: Ints) -> list[bytes]:
+    """Keys' canonical bytes."""
+    references = keys.known[numbers, numbering.REFERENCE]
+    starts = (references >> LENGTH_BITS) << 3
+    ends = starts + (references & ((1 << LENGTH_BITS) - 1))
+    return [
+        keys.arena[start:end].tobytes() for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+def _export(store: Store, keys: numbering.Keys, numbers: Ints) -> tuple[list[bytes], list[bytes]]:
+    """Keys' canonical bytes, and what the journal keeps of each."""
+    starts = np.zeros(numbers.size + 1, np.int64)
+    transfer.sizes(store, numbers, starts)
+    out = np.empty(int(starts[-1]), np.uint8)
+    transfer.export(store, numbers, starts, out)
+    data, at = out.tobytes(), starts.tolist()
+    return _key_bytes(keys, numbers), [data[at[i] : at[i + 1]] for i in range(numbers.size)]

@@ -33,6 +33,7 @@ from pipeline.temporal.store import (
     PARENTS,
     PARENT_PAGES,
     SEGMENT_FIELDS,
+    USED_SHIFT,
     VALUE,
     Ints,
     Store,
@@ -50,17 +51,19 @@ class Rules(NamedTuple):
         end_of_time: "no end" in the unit of valid time.
         next_change: a change without an end holds until the next boundary, else forever.
         widths: int64[columns], bytes of a value of each value column of the parent, 0 where they vary.
+        generation: a number that grows from batch to batch, to tell which keys were used lately.
     """
 
     end_of_time: int
     next_change: bool
     widths: Ints
+    generation: int
 
 
 @spliced
 def borrow_rules(rules: Rules) -> Rules:
     """The same rules, without owning their arrays."""
-    return Rules(rules.end_of_time, rules.next_change, borrow(rules.widths))
+    return Rules(rules.end_of_time, rules.next_change, borrow(rules.widths), rules.generation)
 
 
 @inner
@@ -246,7 +249,9 @@ def apply(
         clock = max(clock, changes.timestamp[i])
         changes.outcome[i] = SKIPPED
         if changes.skip[i] == 0:
-            before = store.keys[changes.key[i] * KEY_FIELDS + LAST]
+            key = changes.key[i] * KEY_FIELDS
+            store.keys[key + FLAGS] = (rules.generation << USED_SHIFT) | (store.keys[key + FLAGS] & DIRTY)
+            before = store.keys[key + LAST]
             if not replaying:
                 changes.system[i] = max(clock, before + 1)
             if changes.system[i] > before:

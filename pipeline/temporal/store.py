@@ -27,7 +27,9 @@ PAGE_FIELDS = 8
 LAST, PARENTS, PARENT_PAGES, PARENT_CLASS, CHILDREN, CHILD_PAGES, CHILD_CLASS, FLAGS = range(8)
 KEY_FIELDS = 8
 DIRTY = 1
-"""Flag of a key that was changed since it was last written to the state backend."""
+"""Bit of a key's FLAGS: it was changed since it was last written to the state backend."""
+USED_SHIFT = 1
+"""The other bits: the generation of changes that last used the key."""
 
 SMALLEST_PAGE = 4
 LARGEST_CLASS = 4

@@ -1,6 +1,6 @@
 """Keys out of the store as bytes and back in: what a state backend keeps of a key.
 
-A key is its last system time and flags (i64 each), the number of its parent and child segments (u32 each),
+A key is its last system time (i64), 8 bytes of zeros, the number of its parent and child segments (u32 each),
 then per segment its fields but VALUE (i64 each), the length of its value (u32), and the value.
 """
 
@@ -14,9 +14,7 @@ from pipeline.temporal.store import (
     CHILDREN,
     CLASS,
     COUNT,
-    DIRTY,
     END,
-    FLAGS,
     KEY_FIELDS,
     LAST,
     LENGTH_BITS,
@@ -112,7 +110,7 @@ def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
     for i in range(numbers.size):
         key, at = numbers[i], starts[i]
         write_i64(out, at, store.keys[key * KEY_FIELDS + LAST])
-        write_i64(out, at + 8, store.keys[key * KEY_FIELDS + FLAGS] & ~DIRTY)
+        write_i64(out, at + 8, 0)
         after = write_list(store, store.parents, key, PARENTS, out, at + HEADER, at + 16)
         write_list(store, store.children, key, CHILDREN, out, after, at + 20)
 
@@ -151,47 +149,6 @@ def install(store: Store, numbers: Ints, starts: Ints, data: Bytes) -> None:
             continue
         key = numbers[i]
         store.keys[key * KEY_FIELDS + LAST] = read_i64(data, at)
-        store.keys[key * KEY_FIELDS + FLAGS] = read_i64(data, at + 8)
         parents, children = read_u32(data, at + 16), read_u32(data, at + 20)
         after = read_list(store, store.parents, key, PARENTS, data, at + HEADER, parents)
         read_list(store, store.children, key, CHILDREN, data, after, children)
-
-
-@kernel
-def clear_list(lists: Lists, keys: Ints, key: int, level: int) -> None:
-    """Give a list's pages back."""
-    base, used = keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1]
-    for row in range(base, base + used):
-        free_page(lists, lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + CLASS])
-    if used > 0:
-        free_directory(lists, base, keys[key * KEY_FIELDS + level + 2])
-    keys[key * KEY_FIELDS + level + 1] = 0
-
-
-@kernel
-def live_slots(lists: Lists, keys: Ints, count: int, level: int, out: Ints) -> int:
-    """List the slots of all segments of the first `count` keys; how many."""
-    lists, keys = borrow_lists(lists), borrow(keys)
-    n = 0
-    for key in range(count):
-        for row in range(keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]):
-            for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
-                out[n] = slot
-                n += 1
-    return n
-
-
-@kernel
-def move_values(lists: Lists, slots: Ints, source: Bytes, target: Bytes, used: Ints, moved: Ints) -> None:
-    """Copy the values of `slots` to another arena, each value once; `moved` maps old places (in 8 bytes) to new."""
-    lists, source, target = borrow_lists(lists), borrow(source), borrow(target)
-    for slot in slots:
-        value = lists.segments[slot * SEGMENT_FIELDS + VALUE]
-        length, place = length_of(value), place_of(value)
-        to = moved[place >> 3] - 1
-        if to < 0:
-            to = used[0]
-            copy_bytes(source, place, target, to, length)
-            used[0] = (to + length + 7) & ~7
-            moved[place >> 3] = to + 1
-        lists.segments[slot * SEGMENT_FIELDS + VALUE] = (to >> 3 << LENGTH_BITS) | length
