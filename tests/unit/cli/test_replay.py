@@ -53,7 +53,9 @@ def test_replay_by_id_stage_and_all(loaded, bitlake):
     told = bitlake("dead-letters", "replay")
     assert told.status == 0
     assert "bitlake dead-letters list" in told.err
-    assert [row["id"] for row in bitlake("dead-letters", "list", "--output", "json").json] == [by_stage["json"]]
+    assert [row["id"] for row in bitlake("dead-letters", "list", "--output", "json").json] == [
+        by_stage["json"]
+    ]
     assert bitlake("timeline", "bonds", "--key", "isin=B", "--output", "json").json[0]["level"] == 2
 
 

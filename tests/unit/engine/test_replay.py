@@ -67,7 +67,14 @@ def bury(lake: Lake, **given: Any) -> None:
     """A dead letter as a Kafka source would leave it."""
     now = datetime(2024, 6, 1, tzinfo=UTC)
     row = {"id": f"bonds/bonds/{given['partition']}/{given['offset']}/1", "dataset": "bonds", "epoch": 1}
-    row |= {"topic": "bonds", "timestamp": now, "stage": "key", "reason": "?", "system_time": now, "status": "dead"}
+    row |= {
+        "topic": "bonds",
+        "timestamp": now,
+        "stage": "key",
+        "reason": "?",
+        "system_time": now,
+        "status": "dead",
+    }
     lake._catalog.load_table("bitlake.dead_letters").append(pa.Table.from_pylist([row | given], DEAD_LETTERS))
 
 
@@ -125,7 +132,12 @@ def test_replaying_again_does_nothing(mended: Lake) -> None:
 
 def test_only_those_wanted(mended: Lake) -> None:
     assert mended.replay_dead_letters(Wanted(ids=("bonds/bonds/0/2/1",))).values() == (1, 1, 0, 0, 1, 1)
-    assert mended.replay_dead_letters(Wanted(dataset="bonds", stage="valid time")).values()[:4] == (1, 0, 1, 0)
+    assert mended.replay_dead_letters(Wanted(dataset="bonds", stage="valid time")).values()[:4] == (
+        1,
+        0,
+        1,
+        0,
+    )
     assert [row["offset"] for row in letters(mended).waiting().to_pylist()] == [1, 3, 5]
     with pytest.raises(BadInput, match="no dead letter 'x'"):
         mended.replay_dead_letters(Wanted(ids=("x",)))
@@ -229,7 +241,9 @@ def processes() -> Iterator[Forks]:
 
 
 @pytest.mark.parametrize("point", ["after-intent", "after-file-list", "between-commits"])
-def test_a_crash_loses_and_doubles_nothing(mended: Lake, tmp_path: Path, point: str, processes: Forks) -> None:
+def test_a_crash_loses_and_doubles_nothing(
+    mended: Lake, tmp_path: Path, point: str, processes: Forks
+) -> None:
     assert processes.run(os.fspath(tmp_path), fault=point) == -9
     assert processes.run(os.fspath(tmp_path)) == 0
     marks = [row["id"] for row in rows(mended) if row["status"] == "replayed"]
