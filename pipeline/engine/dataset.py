@@ -21,6 +21,7 @@ from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
 from pipeline.temporal.change import NONE_GIVEN
+from pipeline.temporal.store import physical_memory
 from state.base import StateBackend
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class DatasetWriter:
         self._decoder = Decoder(schema, decode_options(config, envelope=envelope), self._seed)
         self._draft, self._envelope = Draft(schema), envelope
         self._logged = 0
+        self._memory = lake.state_memory or physical_memory() // 2
         self._committer = Committer(sink, self._journal, self._timelines, config.topic, committed)
 
     def decode(self, block: Block) -> Decoded:
@@ -140,11 +142,13 @@ class DatasetWriter:
         """End the epoch if it holds enough, or has lasted long enough."""
         if self._draft.full(self._limits.records, self._limits.seconds):
             self.cut()
+            if self._timelines.used() > self._memory:
+                self._shrink()
 
-    def cut(self) -> None:
-        """End the epoch here and hand it over to be committed; nothing where it holds no records."""
+    def cut(self, *, though_empty: bool = False) -> None:
+        """End the epoch here and hand it over to be committed; by default not where it holds no records."""
         draft = self._draft
-        if draft.summary.records == 0:
+        if draft.summary.records == 0 and not though_empty:
             return
         self.position = replace(self.position, epoch=self.position.epoch + 1)
         self._logged += draft.summary.records
@@ -155,8 +159,9 @@ class DatasetWriter:
 
     def finish(self, progress: object) -> None:
         """Commit what is left, with the progress that a finished source leaves."""
+        unsaid = self.position.progress != progress
         self.position = replace(self.position, progress=progress)  # type: ignore[arg-type]
-        self.cut()
+        self.cut(though_empty=unsaid)
 
     def close(self) -> None:
         """Wait for the epochs handed over; what was not cut is forgotten, to be read again."""
@@ -178,3 +183,14 @@ class DatasetWriter:
         self._committer.drain()
         self._timelines.checkpoint()
         self._logged = 0
+
+    def _shrink(self) -> None:
+        """Let cold keys leave memory; the journal holds them, and gives them back when they are met."""
+        self._checkpoint()
+        before = self._timelines.used()
+        gone = self._timelines.shrink(self._memory // 2)
+        after = self._timelines.used()
+        log.info(
+            "cold keys left memory",
+            extra={"dataset": self._config.name, "keys": gone, "bytes_before": before, "bytes_after": after},
+        )
