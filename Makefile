@@ -59,8 +59,9 @@ clean:  ## remove the environments, the caches and the demo's lake
 	touch $@
 
 define install
-	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --require-hashes -r $(2)
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --compile-bytecode --require-hashes -r $(2)
 	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --offline --editable .
+	$(1)/bin/python -m pipeline.engine.warm
 	touch $@
 endef
 
