@@ -24,6 +24,8 @@ from pipeline.decode.layout import (
     R_AT,
     R_CODE,
     R_DATED,
+    R_END,
+    R_END_AT,
     R_ENVELOPE,
     R_FIRM,
     R_FIRM_AT,
@@ -59,13 +61,14 @@ from pipeline.decode.layout import (
 from pipeline.decode.memory import entry_point, inlined, kernel, peek, signed
 from pipeline.decode.rows import equal_keys, put_given, put_key, put_values, whole_keys
 from pipeline.decode.scan import scan_record
-from pipeline.decode.slots import keep, valid_instant
+from pipeline.decode.slots import keep, keep_text, valid_instant
 from pipeline.decode.structures import Output, Plan, Scratch
-from pipeline.decode.text import skip_space
+from pipeline.decode.text import is_utf8, skip_space
 from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US
 
 _EMPTY, _BOM, _NULL_RECORD = int(Code.EMPTY), int(Code.BOM), int(Code.NULL_RECORD)
 _NOT_OBJECT, _TRAILING, _NO_VALUE = int(Code.NOT_OBJECT), int(Code.TRAILING), int(Code.NO_VALUE)
+_NOT_JSON, _TRUNCATED, _CONTROL = int(Code.NOT_JSON), int(Code.TRUNCATED), int(Code.CONTROL)
 _NO_TIMESTAMP, _TIME_MISSING = int(Code.NO_TIMESTAMP), int(Code.TIME_MISSING)
 _FROM_END, _EMPTY_RANGE = int(Code.VALID_FROM_END), int(Code.EMPTY_RANGE)
 _KEY_MISSING, _KEY_TOO_LONG, _KEY_EQUAL = (
@@ -112,6 +115,8 @@ def _times(operation: int, slots: Any, registers: Any, i: int, valid_from: Any, 
     if start >= (_END_DAY if registers[R_DATED] != 0 else _END_US):
         return _fault(_FROM_END, VALID_FROM, -1, registers)
     end = NONE_GIVEN
+    if operation <= DELETE and registers[R_END] != 0:
+        return _fault(registers[R_END], VALID_TO, registers[R_END_AT], registers)
     if operation <= DELETE and slots[VALID_TO, 0] == GIVEN:
         end = slots[VALID_TO, 1]
         if end <= start:
@@ -212,6 +217,7 @@ def _clear(slots: Any, last: int, registers: Any) -> None:
     registers[R_ARENA] = 0
     registers[R_FIRM] = 0
     registers[R_SOFT] = 0
+    registers[R_END] = 0
     registers[R_NEW] = 0
     registers[R_FULL] = 0
     registers[R_MASK] = 0
@@ -252,6 +258,28 @@ def _soft(code: int, operation: int, registers: Any) -> int:
     if code == 0 and operation <= PATCH and registers[R_SOFT] != 0:
         return _fault(registers[R_SOFT], registers[R_SOFT_LABEL], registers[R_SOFT_AT], registers)
     return code
+
+
+@kernel
+def _raw_key(
+    code: int,
+    buffer: Any,
+    at: int,
+    end: int,
+    tables: Any,
+    columns: Any,
+    slots: Any,
+    arena: Any,
+    registers: Any,
+) -> int:
+    """A message's key that is not JSON (``code``), taken as a text where the key is one column."""
+    broken = code in (_EMPTY, _BOM, _NOT_JSON, _TRUNCATED, _CONTROL, _TRAILING)
+    first = signed(tables[0, T_KEY])
+    if not broken or tables[0, T_VALUE] != first + 1 or not is_utf8(buffer, at, end):
+        return code
+    registers[R_FIRM] = 0
+    keep_text(buffer, at, end, at, 0, first, columns, slots, arena, registers)
+    return 0
 
 
 @kernel
@@ -351,14 +379,20 @@ def decode_block(  # noqa: C901 - the walk of one record must be taken in whole 
             )
             if after < 0:
                 code = registers[R_CODE]
-                break
-            after = skip_space(buffer, after, end)
-            if after != end:
-                code = _fault(_TRAILING, -1, after, registers)
+            else:
+                after = skip_space(buffer, after, end)
+                if after != end:
+                    code = _fault(_TRAILING, -1, after, registers)
+            if code != 0 and not tombstone and len(stamps) == 0:
+                slots[STAMP, 0] = ABSENT
             if code != 0 or tombstone:
                 break
             code, tombstone, at, end = _next_span(mark, slots, registers)
             root = registers[R_KEY_ENTRY]
+        if code != 0 and starts[i] < 0:
+            code = _raw_key(
+                code, buffer, key_starts[i], key_ends[i], tables, columns, slots, arena, registers
+            )
         out.timestamp[i] = slots[STAMP, 1] if slots[STAMP, 0] == GIVEN else NONE_GIVEN
         operation = _operation(tombstone, slots, registers)
         code = _firm(code, registers)

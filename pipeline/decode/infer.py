@@ -1,12 +1,13 @@
 """New fields: the columns that one record's undeclared fields would become."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.decode.layout import Code
 from pipeline.decode.options import DecodeOptions, Path
-from pipeline.schema import POSITION, RESERVED, Column, ColumnType, DatasetSchema, Kind, TableSchema
+from pipeline.schema import RESERVED, Column, ColumnType, DatasetSchema, Kind, TableSchema
 
 _LONGEST_NAME = 255
 
@@ -56,13 +57,24 @@ def _kind(value: Any, table: int, path: Path) -> Kind:
     return Kind.STRING if isinstance(value, str) else Kind.JSON
 
 
+def _content(value: Any) -> bool:
+    """Whether a field is more than null or an object of nulls."""
+    if isinstance(value, _Members):
+        return any(_content(member) for _, member in value)
+    return value is not None
+
+
 class _Table:
     """One table's paths, and the columns found for it."""
 
     def __init__(self, dataset: DatasetSchema, index: int, options: DecodeOptions) -> None:
         self.index, self.table = index, dataset.tables[index]
-        self.columns = {c.path: c for c in self.table.own_key + self.table.values if c != POSITION}
+        self.evolve = options.on_new_field == "evolve"
+        own = self.table.values if self.table.by_position else self.table.own_key + self.table.values
+        self.columns = {c.path: c for c in own}
         self.taken = {c.name.lower() for c in self.table.columns} | RESERVED
+        above = self.table.key if self.table.by_position else self.table.inherited
+        self.above = {c.name.lower() for c in above}
         self.names = set[str]()
         self.arrays = {
             other.arrays[-1]: position
@@ -80,11 +92,13 @@ class _Table:
     @property
     def bare(self) -> bool:
         """Nothing is known of the array's elements yet, not even whether they are objects."""
-        return self.index > 0 and not self.known and not self.added
+        return self.table.by_position and not self.known and not self.added
 
     def add(self, path: Path, value: Any) -> None:
         """Make a column of a field nobody declared."""
         name = "__".join(path) if path else "value"
+        if name.lower() in self.above:
+            name = "__".join((*self.table.arrays[-1], name))
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
             raise Misfit(Code.BAD_NAME, self.index, path, lasting=True)
         if name.lower() in self.taken:
@@ -117,12 +131,11 @@ class _Walk:
         self.tables = [_Table(dataset, index, options) for index in range(len(dataset.tables))]
 
     def members(self, table: _Table, path: Path, members: _Members) -> None:
-        names = set()
+        times = Counter(name for name, _ in members)
         for name, value in members:
             below = (*path, name)
-            if name in names and below not in table.known:
+            if times[name] > 1 and table.evolve and below not in table.known and _content(value):
                 raise Misfit(Code.DUPLICATE, table.index, below)
-            names.add(name)
             self.value(table, below, value)
 
     def value(self, table: _Table, path: Path, value: Any) -> None:
@@ -134,7 +147,7 @@ class _Walk:
             self.members(table, path, value)
         elif path in table.known:
             table.settle(path, value)
-        elif path not in table.prefixes:
+        elif table.evolve and path not in table.prefixes:
             table.add(path, value)
 
     def elements(self, table: _Table, values: list[Any]) -> None:

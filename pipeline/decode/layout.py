@@ -115,6 +115,9 @@ R_KEYS: Final = 27
 R_VALUES: Final = 28
 R_FINAL_KEYS: Final = 29
 R_MARKS: Final = 6
+# what is wrong with valid_to, which matters only where it is used
+R_END: Final = 30
+R_END_AT: Final = 31
 R_BIG: Final = 32
 BIG_LIMBS: Final = 160
 R_FIELDS: Final = R_BIG + 2 * BIG_LIMBS
@@ -137,7 +140,8 @@ NEW_DEAD_LETTER: Final = 2
 
 # R_UNIT
 UNIT_NONE: Final = 0
-UNITS: Final = {"s": 1, "ms": 2, "us": 3, "ns": 4}
+UNIT_NS: Final = 4
+UNITS: Final = {"s": 1, "ms": 2, "us": 3, "ns": UNIT_NS}
 
 # how a decode_block call ended
 DONE: Final = 0

@@ -27,7 +27,7 @@ from pipeline.decode.names import fill_lookup
 from pipeline.decode.options import DecodeOptions, Path
 from pipeline.decode.structures import Plan
 from pipeline.errors import BadConfiguration
-from pipeline.schema import POSITION, Column, DatasetSchema, Kind, TableSchema
+from pipeline.schema import Column, DatasetSchema, Kind, TableSchema
 
 _WIDE = {Kind.DECIMAL: 16, Kind.UUID: 16, Kind.STRING: 0, Kind.BINARY: 0, Kind.JSON: 0, Kind.UNKNOWN: 0}
 _ROLE_KINDS = (KIND_VALID, KIND_VALID, KIND_OPERATION, KIND_STAMP, KIND_SPAN, KIND_BODY)
@@ -104,6 +104,16 @@ class _Builder:
             entry = members[name]
         return entry
 
+    def refuse(self, entry: int, path: Path, code: int) -> None:
+        """Enter a field that can't become a column, unless that would make known what is not."""
+        for name in path[:-1]:
+            node = self.entries[entry].node
+            if node < 0 or name not in self.nodes[node].members:
+                return
+            entry = self.nodes[node].members[name]
+        if self.entries[entry].node >= 0:
+            self.entries[self.at(entry, path[-1:])].refused = code
+
     def role(self, slot: int, entry: int) -> None:
         self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot)
         self.entries[entry].actions.append(slot)
@@ -124,10 +134,10 @@ class _Builder:
         for key, columns in ((True, table.own_key), (False, table.values)):
             for column in columns:
                 self.column(slot, index, column, key=key)
-                if column != POSITION or not key:
+                if not (key and table.by_position):
                     self.entries[self.at(element, column.path)].actions.append(slot)
                 slot += 1
-        position = index > 0 and table.own_key == (POSITION,)
+        position = index > 0 and table.by_position
         bare = position and not table.values and not self._has_children(table)
         self.tables[index] = (element, first, first + len(table.own_key), slot, 0, position, bare)
         return slot
@@ -191,7 +201,7 @@ def compile_plan(
         _open_elements(builder, elements[table.arrays])
     builder.masks()
     for (index, path), code in refused.items():
-        builder.entries[builder.at(elements[dataset.tables[index].arrays], path)].refused = code
+        builder.refuse(elements[dataset.tables[index].arrays], path, code)
     nested = any(len(table.arrays) > 1 for table in dataset.tables)
     return Compiled(_arrays(builder, seed), root, key_entry, nested)
 

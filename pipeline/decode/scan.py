@@ -38,6 +38,7 @@ from pipeline.decode.layout import (
     T_BARE,
     T_ELEMENT,
     T_MASK,
+    T_POSITION,
     Code,
 )
 from pipeline.decode.machine import load8
@@ -223,7 +224,7 @@ def _leaf(
         return unexpected(at, end, registers)
     if after >= 0:
         if bare:
-            _new_field(at, registers)
+            registers[R_NEW] = 1
         elif (entries[entry, E_NODE] >= 0 or entries[entry, E_TABLE] >= 0) and not (
             count > 0 and mark == 91 and is_text(columns[actions[first], C_KIND])
         ):
@@ -312,7 +313,7 @@ def scan_record(  # noqa: C901 - one loop instead of recursion: depth is the inp
             )
             if after < 0:
                 return -1
-            if kind == _ARRAY and mark == 110:
+            if kind == _ARRAY and mark == 110 and tables[node, T_POSITION] == 0:
                 fail(registers, False, _NULL_ELEMENT, -1, at)
             at = after
         while True:
@@ -375,7 +376,7 @@ def scan_record(  # noqa: C901 - one loop instead of recursion: depth is the inp
             if after < 0:
                 return -1
             if entry >= 0:
-                if seen[entry] == stamp:
+                if seen[entry] == stamp and entries[entry, E_REFUSED] == 0:
                     first = entries[entry, E_ACTION]
                     label = columns[actions[first], C_LABEL] if entries[entry, E_ACTIONS] > 0 else -1
                     fail(registers, True, _DUPLICATE, label, at)

@@ -23,6 +23,8 @@ from pipeline.decode.layout import (
     KIND_VALID,
     R_ARENA,
     R_DATED,
+    R_END,
+    R_END_AT,
     R_FIRM,
     R_FIRM_AT,
     R_FIRM_LABEL,
@@ -32,6 +34,8 @@ from pipeline.decode.layout import (
     R_SOFT_LABEL,
     R_UNIT,
     UNIT_NONE,
+    UNIT_NS,
+    VALID_TO,
     Code,
 )
 from pipeline.decode.machine import load8
@@ -71,6 +75,10 @@ def fail(registers: Any, firm: bool, code: int, label: int, at: int) -> None:
 @kernel
 def misfit(registers: Any, columns: Any, slot: int, code: int, at: int) -> None:
     """Note that a value does not fit its slot."""
+    if slot == VALID_TO:
+        registers[R_END] = code
+        registers[R_END_AT] = at
+        return
     fail(registers, columns[slot, C_FIRM] != 0, code, columns[slot, C_LABEL], at)
 
 
@@ -97,7 +105,7 @@ def _from_unit(number: int, registers: Any) -> Any:
     unit = registers[R_UNIT]
     if unit == UNIT_NONE:
         return _NO_UNIT, 0
-    if unit == 4:
+    if unit == UNIT_NS:
         if number % 1000 != 0:
             return _FRACTION, 0
         return valid_instant(number // 1000, registers)
@@ -231,7 +239,7 @@ def keep_number(
         if code == 0 and kind == _INT and (a > 2**31 - 1 or a < -(2**31)):
             code = _OUT
         if kind == KIND_VALID:
-            if code == _OUT and mantissa != 0 and flags & 1 == 0:
+            if code == _OUT and mantissa != 0 and flags & 1 == 0 and registers[R_UNIT] != UNIT_NS:
                 code, a = 0, _MAX
             if code == 0:
                 code, a = _from_unit(a, registers)

@@ -114,6 +114,17 @@ def _character(buffer: Any, at: int, end: int) -> int:
     return 4
 
 
+@kernel
+def is_utf8(buffer: Any, at: int, end: int) -> bool:
+    """Whether bytes are UTF-8."""
+    while at < end:
+        size = _character(buffer, at, end) if load8(buffer, at) >= 128 else 1
+        if size == 0:
+            return False
+        at += size
+    return True
+
+
 @inlined
 def hex_digit(byte: int) -> int:
     """The value of a hexadecimal digit, or -1."""

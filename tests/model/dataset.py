@@ -7,6 +7,8 @@ from typing import Any
 
 Path = tuple[str, ...]
 
+POSITION: Path = ("", "position")
+"""A path that no member has."""
 END_US = 253_402_214_400_000_000
 END_DAY = 2_932_896
 RESERVED = frozenset(
@@ -21,8 +23,9 @@ RESERVED = frozenset(
 class Rejected(Exception):
     """A record that can't become a change: the stage that said so, and why."""
 
-    def __init__(self, stage: str, reason: str) -> None:
+    def __init__(self, stage: str, reason: str, timestamp: int | None = None) -> None:
         super().__init__(f"{stage}: {reason}")
+        self.timestamp = timestamp
         self.stage = stage
         self.reason = reason
 
@@ -75,14 +78,26 @@ class Table:
         """The value column read from ``path``."""
         return next((c for c in self.columns if c.path == path), None)
 
+    @property
+    def scalars(self) -> bool:
+        """The elements of the array are scalars."""
+        return any(c.path == () for c in (*self.own_key, *self.columns))
+
+    @property
+    def bare(self) -> bool:
+        """Nothing is known of the elements yet, not even whether they are objects."""
+        return self.positional and not self.columns and not self.children
+
     def own_name(self, name: str) -> str:
         """The name of one of this table's own columns: prefixed where an inherited key has it already."""
-        taken = {c.name.lower() for c in self.inherited}
+        taken = {c.name.lower() for c in (self.key if self.positional else self.inherited)}
         return "__".join((*self.array, name)) if name.lower() in taken else name
 
     def add_inferred(self, path: Path, kind: str) -> Column:
         """Evolve: a new column at the end, unless its name can't be told from another one's."""
-        name = self.own_name("__".join(path))
+        name = self.own_name("__".join(path) if path else "value")
+        if not 0 < len(name) <= 255 or not name.isprintable():
+            raise Rejected("flatten", f"the field {path} can't be a column")
         taken = RESERVED | {c.name.lower() for c in (*self.key, *self.columns)}
         if name.lower() in taken:
             raise Rejected("flatten", f"the new column {name} collides with another column")
@@ -142,7 +157,7 @@ class Dataset:
 
 
 def _path(text: str) -> Path:
-    return tuple(text.split("."))
+    return () if text == "." else tuple(text.split("."))
 
 
 def _add_table(
@@ -152,11 +167,11 @@ def _add_table(
     positional = bool(array) and not keys
     table = Table(len(tables), name, array, inherited, (), [], positional)
     tables.append(table)
+    if positional:
+        table.own_key = (Column(table.own_name("position"), POSITION, Type("long")),)
     declared = [_declared(table, n, spec) for n, spec in (entry.get("columns") or {}).items()]
     paths = [_path(k) for k in keys]
-    if positional:
-        table.own_key = (Column(table.own_name("position"), (), Type("long")),)
-    else:
+    if not positional:
         table.own_key = tuple(_key_column(table, path, declared) for path in paths)
     table.columns = [c for c in declared if c.path not in paths]
     for child in entry.get("children") or ():
@@ -174,4 +189,4 @@ def _declared(table: Table, name: str, spec: str | Mapping[str, str]) -> Column:
 
 def _key_column(table: Table, path: Path, declared: list[Column]) -> Column:
     found = next((c for c in declared if c.path == path), None)
-    return found or Column(table.own_name("__".join(path)), path, Type("string"), declared=False)
+    return found or Column(table.own_name("__".join(path) or "value"), path, Type("string"), declared=False)

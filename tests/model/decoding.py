@@ -4,19 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .dataset import Column, Dataset, Path, Rejected, Table
-from .reading import (
-    check,
-    convert,
-    infer,
-    instant,
-    json_text,
-    key_value,
-    read_json,
-    utc_day,
-    valid_time,
-)
+from .dataset import Dataset, Path, Rejected, Table
+from .parse import MOST_DEPTH, NULL, Json, Members, NotJson, read_json
+from .reading import convert, in_years, infer, instant, key_value, utc_day, valid_time
 
+Key = tuple[Any, ...]
 Values = dict[str, Any]
 """Typed values by column name; a null is a missing entry."""
 OPERATIONS = ("put", "patch", "delete", "terminate", "retract")
@@ -64,22 +56,27 @@ def decode(dataset: Dataset, record: Record) -> Change:
         return _tombstone(dataset, record)
     sizes = [len(t.columns) for t in dataset.tables]
     try:
-        return _decode_value(dataset, record.value)
-    except (Rejected, RecursionError) as error:
+        change = _decode_value(dataset, record.value)
+        if sizes != [len(t.columns) for t in dataset.tables]:
+            change = _decode_value(dataset, record.value)  # now that its fields are known
+        return change
+    except Rejected:
         for table, size in zip(dataset.tables, sizes, strict=True):
             del table.columns[size:]
-        if isinstance(error, Rejected):
-            raise
-        raise Rejected("decode", "nested too deeply") from None
+        raise
 
 
 def _tombstone(dataset: Dataset, record: Record) -> Change:
     columns = dataset.parent.own_key
-    value = _message_key(record.key)
-    if isinstance(value, dict):
-        parts = [value.get(c.name) for c in columns]
+    given = _message_key(record.key, single=len(columns) == 1)
+    if isinstance(given.value, Members):
+        names = [{c.name, c.path[-1]} for c in columns]
+        if any(given.value.doubled() & both for both in names):
+            raise Rejected("decode", "duplicate members")
+        by_name = dict(given.value.pairs)
+        parts = [next((by_name[n] for n in both if n in by_name), NULL) for both in names]
     elif len(columns) == 1:
-        parts = [value]
+        parts = [given]
     else:
         raise Rejected("decode", "the record's key is not an object of the key columns")
     key = tuple(key_value(c, part) for c, part in zip(columns, parts, strict=True))
@@ -89,43 +86,58 @@ def _tombstone(dataset: Dataset, record: Record) -> Change:
     return Change(key, "terminate", at, None)
 
 
-def _message_key(key: bytes | None) -> Any:
-    """JSON, or plain text as most producers write a string key."""
+def _message_key(key: bytes | None, *, single: bool) -> Json:
+    """JSON; or, where one column is the key, a text that is not JSON, as many producers write it."""
     if key is None:
         raise Rejected("decode", "a tombstone without a key")
     try:
-        value = read_json(key)
-    except Rejected:
-        try:
-            return key.decode("utf-8")
-        except UnicodeDecodeError:
-            raise Rejected("decode", "the record's key is not UTF-8") from None
-    check(value)
-    return value
+        return read_json(key)
+    except NotJson:
+        if not single:
+            raise
+        return Json(key.decode("utf-8"), "")
 
 
 def _decode_value(dataset: Dataset, data: bytes) -> Change:
     document = read_json(data)
-    check(document)
-    if not isinstance(document, dict):
+    if not isinstance(document.value, Members):
         raise Rejected("decode", "not a JSON object")
-    key = tuple(key_value(c, _at(document, c.path)) for c in dataset.parent.own_key)
+    _check_known_once(dataset.parent, document.value, dataset.specials)
+    key = tuple(key_value(c, document.at(c.path)) for c in dataset.parent.own_key)
     operation = _operation(dataset, document)
     valid_from, valid_to = _valid_range(dataset, document, operation)
+    if operation not in ("put", "patch"):
+        return Change(key, operation, valid_from, valid_to)
     walk = _Walk(dataset)
-    values, given = walk.fields(dataset.parent, document, ())
+    values, given = walk.fields(dataset.parent, document.value, ())
     arrays = frozenset(walk.arrays)
     return Change(key, operation, valid_from, valid_to, values, given, walk.anything, arrays, walk.children)
 
 
-def _at(document: Any, path: Path) -> Any:
-    for name in path:
-        document = document.get(name) if isinstance(document, dict) else None
-    return document
+def _paths(table: Table) -> set[Path]:
+    """Paths of the table's columns, keys and arrays."""
+    return {c.path for c in (*table.columns, *table.own_key)} | {t.array for t in table.children}
 
 
-def _operation(dataset: Dataset, document: dict[str, Any]) -> str:
-    value = _at(document, dataset.operation) if dataset.operation else None
+def _check_known_once(table: Table, members: Members, more: frozenset[Path], prefix: Path = ()) -> None:
+    """Whatever the operation: no member that is known, or leads to one, is there twice."""
+    known = _paths(table) | more
+    doubled = members.doubled()
+    for name, member in members.pairs:
+        path = (*prefix, name)
+        below = {p for p in known if p[: len(path)] == path}
+        if below and name in doubled:
+            raise Rejected("decode", "duplicate members")
+        if below - {path} and isinstance(member.value, Members):
+            _check_known_once(table, member.value, more, path)
+        child = next((t for t in table.children if t.array == path), None)
+        for element in member.value if child and isinstance(member.value, list) else ():
+            if isinstance(element.value, Members) and not child.scalars:
+                _check_known_once(child, element.value, frozenset())
+
+
+def _operation(dataset: Dataset, document: Json) -> str:
+    value = document.at(dataset.operation).value if dataset.operation else None
     if value is None:
         return "put"
     if not isinstance(value, str) or value not in OPERATIONS:
@@ -133,17 +145,17 @@ def _operation(dataset: Dataset, document: dict[str, Any]) -> str:
     return value
 
 
-def _valid_range(dataset: Dataset, document: dict[str, Any], operation: str) -> tuple[int, int | None]:
-    given = _at(document, dataset.valid_from)
-    if given is None:
+def _valid_range(dataset: Dataset, document: Json, operation: str) -> tuple[int, int | None]:
+    given = document.at(dataset.valid_from)
+    if given.value is None:
         raise Rejected("decode", "no valid_from")
     start = valid_time(given, dataset.valid_unit, dataset.dated)
     if start >= dataset.end:
         raise Rejected("decode", "valid_from at the end of time")
-    until = _at(document, dataset.valid_to) if dataset.valid_to else None
-    if until is None or operation in ("terminate", "retract"):
+    until = document.at(dataset.valid_to) if dataset.valid_to else NULL
+    if until.value is None or operation in ("terminate", "retract"):
         return start, None
-    end = min(valid_time(until, dataset.valid_unit, dataset.dated), dataset.end)
+    end = valid_time(until, dataset.valid_unit, dataset.dated)
     if end <= start:
         raise Rejected("decode", "valid_to is not after valid_from")
     return start, end
@@ -158,84 +170,82 @@ class _Walk:
         self.arrays: set[int] = set()
         self.children: dict[tuple[int, tuple[Any, ...]], Values] = {}
 
-    def fields(
-        self, table: Table, element: dict[str, Any], above: tuple[Any, ...]
-    ) -> tuple[Values, frozenset[str]]:
+    def fields(self, table: Table, members: Members, above: Key) -> tuple[Values, frozenset[str]]:
         """Values and given columns of one object; its arrays go to `children`, below the keys ``above``."""
         values: Values = {}
         given: set[str] = set()
-        for path, value in self._leaves(table, element, ()):
+        for path, value in self._leaves(table, members, ()):
             child = next((t for t in table.children if t.array == path), None)
             if child:
                 self._array(child, value, above)
                 continue
-            column = table.column_at(path) or self._new_column(table, path, value)
-            if column:
-                given.add(column.name)
-                typed = convert(column, value)
-                if typed is not None:
-                    values[column.name] = typed
+            column = table.column_at(path) or table.add_inferred(path, infer(value.value))
+            given.add(column.name)
+            typed = convert(column, value)
+            if typed is not None:
+                values[column.name] = typed
         self.anything |= bool(given)
         return values, frozenset(given)
 
-    def _leaves(self, table: Table, element: dict[str, Any], prefix: Path) -> Iterator[tuple[Path, Any]]:
+    def _leaves(self, table: Table, members: Members, prefix: Path) -> Iterator[tuple[Path, Json]]:
         """Every (path, value) that is a column or an array; a null object is a null in each path below it."""
-        leaves = self._leaf_paths(table)
-        skipped = {c.path for c in table.own_key} | (self.dataset.specials if table.index == 0 else set())
-        for name, value in element.items():
+        leaves = {c.path for c in table.columns} | {t.array for t in table.children}
+        skipped = _paths(table) - leaves | (self.dataset.specials if table.index == 0 else set())
+        for name, value in members.pairs:
             path = (*prefix, name)
+            below = {p for p in leaves | skipped if p[: len(path)] == path}
             if path in leaves:
                 yield path, value
             elif path in skipped:
                 continue
-            elif isinstance(value, dict):
-                yield from self._leaves(table, value, path)
-            elif value is None and any(p[: len(path)] == path for p in leaves | skipped):
-                yield from ((p, None) for p in leaves if p[: len(path)] == path)
-            elif any(p[: len(path)] == path for p in leaves | skipped):
-                raise Rejected("flatten", f"{'.'.join(path)} is an object elsewhere")
+            elif not below:
+                yield from self._new(table, path, value, name in members.doubled())
+            elif isinstance(value.value, Members):
+                yield from self._leaves(table, value.value, path)
+            elif value.value is None:
+                yield from ((p, NULL) for p in below & leaves)
             else:
-                yield path, value
+                raise Rejected("flatten", f"{'.'.join(path)} is an object elsewhere")
 
-    @staticmethod
-    def _leaf_paths(table: Table) -> set[Path]:
-        return {c.path for c in table.columns} | {t.array for t in table.children}
+    def _new(self, table: Table, path: Path, value: Json, doubled: bool) -> Iterator[tuple[Path, Json]]:
+        """A field that no column takes; one that holds nothing but nulls is nothing yet."""
+        if not value.content or self.dataset.on_new_field == "ignore":
+            return
+        if self.dataset.on_new_field == "dead_letter" or doubled:
+            raise Rejected("flatten", f"the field {'.'.join(path)} is new, or there twice")
+        if isinstance(value.value, Members):
+            yield from self._leaves(table, value.value, path)
+        else:
+            yield path, value
 
-    def _new_column(self, table: Table, path: Path, value: Any) -> Column | None:
-        if self.dataset.on_new_field == "ignore":
-            return None
-        if value is None:
-            self.anything |= self.dataset.on_new_field == "evolve"
-            return None
-        if self.dataset.on_new_field == "dead_letter":
-            raise Rejected("flatten", f"the field {'.'.join(path)} is new")
-        return table.add_inferred(path, infer(value))
-
-    def _array(self, table: Table, array: Any, above: tuple[Any, ...]) -> None:
-        if array is not None and not isinstance(array, list):
+    def _array(self, table: Table, array: Json, above: Key) -> None:
+        if array.value is not None and not isinstance(array.value, list):
             raise Rejected("flatten", f"{'.'.join(table.array)} is not an array")
         self.anything = True
         self._give(table)
-        for position, element in enumerate(array or ()):
-            fields = element if isinstance(element, dict) else self._scalar(table, element)
-            if table.positional:
-                own: tuple[Any, ...] = (position,)
-            else:
-                own = tuple(key_value(c, _at(fields, c.path)) for c in table.own_key)
+        for position, element in enumerate(array.value or ()):
+            own = (
+                (position,)
+                if table.positional
+                else tuple(key_value(c, element.at(c.path)) for c in table.own_key)
+            )
             key = (*above, *own)
             if (table.index, key) in self.children:
                 raise Rejected("flatten", f"two elements of {'.'.join(table.array)} have the same key")
             self.children[table.index, key] = {}
-            self.children[table.index, key] = self.fields(table, fields, key)[0]
+            self.children[table.index, key] = self._element(table, element, key)
 
-    @staticmethod
-    def _scalar(table: Table, value: Any) -> dict[str, Any]:
-        """An array of scalars has the column ``value``, whatever on_new_field says of other fields."""
-        path = ("value",)
-        known = table.column_at(path) or any(c.path == path for c in table.own_key)
-        if value is not None and not known:
-            table.add_inferred(path, infer(value))
-        return {"value": value}
+    def _element(self, table: Table, element: Json, key: Key) -> Values:
+        """An element's values: a scalar, or an array in the array, is in the column ``value``."""
+        if element.value is None:
+            return {}
+        if table.scalars or (table.bare and not isinstance(element.value, Members)):
+            known = any(c.path == () for c in table.own_key)
+            column = None if known else table.column_at(()) or table.add_inferred((), infer(element.value))
+            return {column.name: convert(column, element)} if column else {}
+        if not isinstance(element.value, Members):
+            raise Rejected("flatten", f"an element of {'.'.join(table.array)} is not an object")
+        return self.fields(table, element.value, key)[0]
 
     def _give(self, table: Table) -> None:
         self.arrays.add(table.index)
@@ -244,22 +254,18 @@ class _Walk:
 
 
 def read_envelope(line: bytes, offset: int) -> Record:
-    """The record in a line of ``load --envelope``; a line without one is `Rejected` and has no timestamp."""
-    document = read_json(line)
-    if not isinstance(document, dict):
+    """The record in a line of ``load --envelope``; `Rejected` knows the timestamp, if the line has one."""
+    document = read_json(line, MOST_DEPTH + 1)
+    if not isinstance(document.value, Members):
         raise Rejected("source", "not an envelope")
-    if not isinstance(document.get("timestamp"), str):
+    stamp, value, key = (document.at((name,)) for name in ("timestamp", "value", "key"))
+    if not isinstance(stamp.value, str):
         raise Rejected("source", "no timestamp")
-    if "value" not in document:
-        raise Rejected("source", "no value")
-    at = instant(document["timestamp"])
-    return Record(_bytes(document["value"]), at, _bytes(document.get("key")), offset=offset)
+    at = in_years(instant(stamp.value))
+    if value is NULL or document.value.doubled() & {"timestamp", "value", "key"}:
+        raise Rejected("source", "no value, or a member twice", at)
+    return Record(_bytes(value), at, _bytes(key), offset=offset)
 
 
-def _bytes(value: Any) -> bytes | None:
-    if value is None:
-        return None
-    try:
-        return json_text(value).encode("utf-8", "surrogatepass")
-    except RecursionError:
-        raise Rejected("decode", "nested too deeply") from None
+def _bytes(given: Json) -> bytes | None:
+    return None if given.value is None else given.text.encode()

@@ -58,6 +58,7 @@ _COLUMNS: dict[str, Any] = {
     "yield": {"path": "terms.yield", "type": "double"},
     "callable": "boolean",
     "issued": "date",
+    "raw": "json",
     "priced": {"path": "terms.priced", "type": "timestamp"},
 }
 _CHILDREN: list[Entry] = [
@@ -70,6 +71,8 @@ _CHILDREN: list[Entry] = [
         "children": [{"path": "fees", "columns": {"fee": "long"}}, {"path": "marks", "key": ["leg"]}],
     },
     {"path": "lots", "children": [{"path": "parts"}]},
+    {"path": "codes", "columns": {"code": {"path": ".", "type": "long"}}},
+    {"path": "sets", "key": ["."]},
 ]
 
 
@@ -88,15 +91,58 @@ def make_record(choose: Chooser, entry: Entry) -> Record:
         return Record(None, day_us if at_valid else timestamp, _message_key(entry, parts))
     operation = _put_operation(choose, entry, document)
     _put_times(choose, entry, document, operation)
-    if operation in ("put", "patch"):
+    if operation in ("put", "patch") or chance(choose, 4):
         _put_fields(choose, entry, document)
     if chance(choose, 12):
         return Record(_broken(choose, entry, document), timestamp)
-    return Record(_dump(document), timestamp)
+    if chance(choose, 12):
+        return Record(_odd(choose, entry, document), timestamp)
+    return Record(_dump(document, spaced=chance(choose, 4)), timestamp)
 
 
-def _dump(document: Json) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
+def _dump(document: Json, *, spaced: bool = False) -> bytes:
+    return json.dumps(document, separators=(", ", ": ") if spaced else (",", ":")).encode()
+
+
+def _odd(choose: Chooser, entry: Entry, document: Json) -> bytes:
+    """A record that some would refuse: what becomes of it depends on the dataset and the operation."""
+    kind = choose.integer(0, 7)
+    if kind == 0:
+        return _dump(document)[:-1] + b',"d":1,"d":2}'
+    if kind == 1:
+        return _dump(document)[:-1] + b',"e":{"f":null,"f":null},"d":null,"d":null}'
+    if kind == 2:
+        return _dump(document)[:-1] + b',"issuer":"A","g":{"h":1,"h":{}}}'
+    if kind == 3:
+        _set_gently(
+            document, entry.get("valid_to", "until"), pick(choose, ["soon", 5, [], True, "2024-13-01"])
+        )
+    if kind == 4:
+        document[pick(choose, ["size", "issuer", "callable", "issued", "terms", "extra"])] = 5
+    if kind == 5:
+        path = pick(choose, [child["path"] for child in entry.get("children", ())] or ["extra.list"])
+        _set_gently(
+            document,
+            path,
+            pick(choose, [[None], [5, None], [{}], ["x", {}], [{}, 5], [[1]], {}, 7, [{"isin": 1}]]),
+        )
+    if kind == 6:
+        document[pick(choose, ["Isin", "ISSUER", "valid_from", "", "Callable", "new\n"])] = pick(
+            choose, [1, None]
+        )
+    if kind == 7:
+        _set_gently(document, "terms.deep.er", pick(choose, [1, None, {"x": None}, [[]]]))
+    return _dump(document)
+
+
+def _set_gently(document: Json, path: str, value: Any) -> None:
+    """Set a value unless something else is in its way."""
+    *above, name = path.split(".")
+    for part in above:
+        document = document.setdefault(part, {})
+        if not isinstance(document, dict):
+            return
+    document[name] = value
 
 
 def _set(document: Json, path: str, value: Any) -> None:
@@ -153,16 +199,17 @@ def _time(choose: Chooser, entry: Entry, day: int) -> Any:
 _VALUES: dict[str, list[Any]] = {
     "terms.coupon": ["1.5", 1.5, 2, "1.500", "2.25", None],
     "issuer": ["A", "B", "", "\u00e9\u20ac", None],
-    "size": [1, 2, 9_007_199_254_740_993, None],
+    "size": [1, 2, 1.0, 9_007_199_254_740_993, None],
     "terms.yield": [0.5, 0.0, -0.0, 2, None],
     "callable": [True, True, False, None],
     "issued": ["2023-12-31", "2024-01-01", None],
+    "raw": [[1], {"a": [1, "\u00e9"], "b": None}, 1.50, "x", None],
     "terms.priced": ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00", "2024-01-01", None],
     "note": ["n", "m", None],
     "extra.count": [1, 2, None],
     "extra.list": [[1, 2], [], None],
 }
-_UNDECLARED_UNSAFE = {"terms.coupon", "terms.yield"}
+_UNDECLARED_UNSAFE = {"terms.coupon", "terms.yield", "raw"}
 """Mixed JSON types: only columns with a declared type take them all."""
 
 
@@ -188,11 +235,15 @@ def _array(choose: Chooser, path: str) -> list[Any] | None:
         return None
     if path == "tags":
         return [pick(choose, ["x", "x", "y", None]) for _ in range(choose.integer(0, 2))]
+    if path == "codes":
+        return [pick(choose, [1, 2, 1.0, None]) for _ in range(choose.integer(0, 3))]
+    if path == "sets":
+        return [s for s in ("a", 1, True) if chance(choose, 2)]
     if path == "calls":
         days = [d for d in (1, 2, 3) if chance(choose, d + 1)]
         return [{"call_date": f"2030-01-0{d}", "price": pick(choose, [1, "1.000", 1, None])} for d in days]
     if path == "lots":
-        return [_lot(choose) for _ in range(choose.integer(0, 2))]
+        return [None if chance(choose, 12) else _lot(choose) for _ in range(choose.integer(0, 2))]
     return [_leg(choose, name) for name in ("fix", "float") if chance(choose, 2)]
 
 
@@ -217,7 +268,14 @@ def _broken(choose: Chooser, entry: Entry, document: Json) -> bytes:
     text = _dump(document)
     whole = [text[:-1], b"", b"null", b"[1]", b"5", text + text, b"\xff" + text, text[:-1] + b',"x":NaN}']
     if chance(choose, 2):
-        return pick(choose, [*whole, text[:-1] + b',"d":1,"d":1}', text[:-1] + b',"u":"\\ud800"}'])
+        return pick(
+            choose,
+            [
+                *whole,
+                text[:-1] + b',"at":1,"at":1,"effective":1,"effective":1}',
+                text[:-1] + b',"u":"\\ud800"}',
+            ],
+        )
     _break_document(choose, entry, document)
     return _dump(document)
 
@@ -235,6 +293,7 @@ def _break_document(choose: Chooser, entry: Entry, document: Json) -> None:
         _set(document, entry["valid_to"], "2024-01-01T00:00:00Z")
     elif kind == 4 and "size" in entry["columns"]:
         document["size"] = pick(choose, [2**63, "1", 1.5, True])
+        document.pop(entry.get("operation", ""), None)
     else:
         times = [None, "2024-02-30", "0000-01-01", "9999-12-31", "soon", "2024-01-01T00:00:00.0000001Z", True]
         _set(document, entry["valid_from"], pick(choose, times))

@@ -113,6 +113,8 @@ class Model:
                 record = read_envelope(line, offset) if envelope else Record(line, started, offset=offset)
             except Rejected as error:
                 self.records += 1
+                if error.timestamp is not None:
+                    self.clocks[0] = max(error.timestamp, self.clocks.get(0, error.timestamp))
                 self._reject(0, offset, error)
             else:
                 self.apply(record)

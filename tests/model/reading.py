@@ -3,15 +3,14 @@
 import base64
 import binascii
 import datetime as dt
-import json
 import re
 import struct
 import uuid
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from .dataset import Column, Rejected, Type
+from .dataset import END_US, Column, Rejected, Type
+from .parse import NUMBER, Json, Number
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -22,82 +21,13 @@ _TIMESTAMP = re.compile(
     r"(?:[Zz]|([+-])(\d\d)(?::?(\d\d))?)?",
     re.ASCII,
 )
-_DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_LOW = -62_135_596_800_000_000
+"""0001-01-01."""
 _UNIT_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
-@dataclass(frozen=True)
-class Number:
-    """A JSON number as it was written: nothing passes through a float unless its column is one."""
-
-    text: str
-
-    @property
-    def whole(self) -> bool:
-        """Written without fraction and exponent."""
-        return not set(self.text) & set(".eE")
-
-
-@dataclass(frozen=True)
-class Doubled:
-    """An object with two members of one name."""
-
-    pairs: tuple[tuple[str, Any], ...]
-
-
-def read_json(data: bytes) -> Any:
-    """Parse one JSON document; an object with duplicate members becomes `Doubled`."""
-    try:
-        text = data.decode("utf-8")
-        return json.loads(
-            text, parse_int=Number, parse_float=Number, parse_constant=_no_constant, object_pairs_hook=_object
-        )
-    except UnicodeDecodeError:
-        raise Rejected("decode", "not UTF-8") from None
-    except ValueError:
-        raise Rejected("decode", "not JSON") from None
-    except RecursionError:
-        raise Rejected("decode", "nested too deeply") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Any:
-    members = dict(pairs)
-    return members if len(members) == len(pairs) else Doubled(tuple(pairs))
-
-
-def check(value: Any) -> None:
-    """Refuse duplicate members and strings that are not Unicode, at any depth."""
-    if isinstance(value, Doubled):
-        raise Rejected("decode", "duplicate members")
-    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-        raise Rejected("decode", "lone surrogate")
-    if isinstance(value, dict):
-        for name, member in value.items():
-            check(name)
-            check(member)
-    if isinstance(value, list):
-        for element in value:
-            check(element)
-
-
-def json_text(value: Any) -> str:
-    """Compact JSON text; numbers as they were written."""
-    if isinstance(value, Number):
-        return value.text
-    if isinstance(value, dict | Doubled):
-        pairs = value.items() if isinstance(value, dict) else value.pairs
-        return "{" + ",".join(f"{json_text(k)}:{json_text(v)}" for k, v in pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(json_text(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
 def instant(text: str) -> int:
-    """Microseconds since 1970 of an ISO-8601 date or timestamp; without an offset it is UTC."""
+    """Microseconds since 1970 of an ISO-8601 date or timestamp, UTC without an offset; of any year."""
     if found := _DATE.fullmatch(text):
         return _moment(*(int(g) for g in found.groups()))
     if not (found := _TIMESTAMP.fullmatch(text)):
@@ -113,7 +43,7 @@ def instant(text: str) -> int:
             raise Rejected("decode", "no such offset")
         offset = (int(off_hours) * 60 + int(off_minutes or 0)) * 60_000_000
         us += -offset if sign == "+" else offset
-    return _in_range(us)
+    return us
 
 
 def _moment(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
@@ -123,29 +53,35 @@ def _moment(year: int, month: int, day: int, hour: int = 0, minute: int = 0, sec
         raise Rejected("decode", "no such time") from None
 
 
-def _in_range(us: int) -> int:
-    low = _moment(1, 1, 1)
-    if not low <= us < _moment(9999, 12, 31) + _DAY_US:
+def in_years(us: int) -> int:
+    """The instant, if it lies in the years 1 to 9999."""
+    if not _LOW <= us < END_US + _DAY_US:
         raise Rejected("decode", "outside the years 1 to 9999")
     return us
 
 
-def valid_time(value: Any, unit: str | None, dated: bool) -> int:
-    """A valid_from or valid_to: microseconds, or days where valid time is a date."""
+def valid_time(given: Json, unit: str | None, dated: bool) -> int:
+    """A valid_from or valid_to: microseconds, or days where valid time is a date; never beyond "no end"."""
+    value = given.value
     if isinstance(value, str):
         us = instant(value)
-    elif isinstance(value, Number) and value.whole and unit:
-        us = _in_range(_integer_time(int(value.text[:40]), unit))
+    elif isinstance(value, Number) and unit:
+        us = _integer_time(value.integer, unit)
     else:
         raise Rejected("decode", "not a time")
+    us = min(us, END_US)
+    if us < _LOW:
+        raise Rejected("decode", "before the year 1")
     return us // _DAY_US if dated else us
 
 
-def _integer_time(count: int, unit: str) -> int:
+def _integer_time(count: int | None, unit: str) -> int:
+    if count is None:
+        raise Rejected("decode", "not an integer")
     if unit != "ns":
         return count * _UNIT_US[unit]
-    if count % 1000:
-        raise Rejected("decode", "finer than a microsecond")
+    if count % 1000 or abs(count) > 2**63:
+        raise Rejected("decode", "finer than a microsecond, or beyond 64 bits")
     return count // 1000
 
 
@@ -154,17 +90,13 @@ def utc_day(us: int) -> int:
     return us // _DAY_US
 
 
-def key_value(column: Column, value: Any) -> Any:
+def key_value(column: Column, given: Json) -> Any:
     """A key column's value; undeclared ones are strings, and 1 and "1" are the same."""
-    if value is None:
+    if given.value is None:
         raise Rejected("decode", f"no value for the key column {column.name}")
-    if isinstance(value, list | dict):
-        raise Rejected("decode", f"the key column {column.name} is not a scalar")
-    if not column.declared and isinstance(value, Number):
-        return value.text
-    if not column.declared and isinstance(value, bool):
-        return json.dumps(value)
-    return convert(column, value)
+    if not column.declared and isinstance(given.value, bool | Number):
+        return given.text
+    return convert(column, given)
 
 
 def infer(value: Any) -> str:
@@ -173,17 +105,19 @@ def infer(value: Any) -> str:
         return "boolean"
     if isinstance(value, Number):
         return "long" if value.whole else "double"
-    return "string"
+    return "string" if isinstance(value, str) else "json"
 
 
-def convert(column: Column, value: Any) -> Any:
+def convert(column: Column, given: Json) -> Any:
     """A typed value (None for null), exactly, or `Rejected`."""
-    if value is None:
+    if given.value is None:
         return None
-    if column.type.name == "string" and not column.declared and isinstance(value, list):
-        return json_text(value)
+    if column.type.name == "json":
+        if not column.declared and not isinstance(given.value, list):
+            raise Rejected("flatten", f"{column.name}: not an array")
+        return given.text
     try:
-        return _CONVERTERS[column.type.name](column.type, value)
+        return _CONVERTERS[column.type.name](column.type, given.value)
     except _Misfit as error:
         raise Rejected("flatten", f"{column.name}: {error}") from None
 
@@ -205,10 +139,10 @@ def _boolean(_: Type, value: Any) -> bool:
 
 
 def _integer(kind: Type, value: Any) -> int:
-    if not isinstance(value, Number) or not value.whole:
+    number = value.integer if isinstance(value, Number) else None
+    if number is None:
         raise _Misfit("not an integer")
     limit = 2 ** (31 if kind.name == "int" else 63)
-    number = int(value.text[:40])
     if not -limit <= number < limit:
         raise _Misfit("out of range")
     return number
@@ -225,16 +159,18 @@ def _floating(kind: Type, value: Any) -> float:
             raise _Misfit("out of range") from None
     if abs(number) == float("inf"):
         raise _Misfit("out of range")
-    if value.whole and number != int(value.text[:400]):
+    if not number and value.integer != 0:
+        raise _Misfit("so small that it would be 0")
+    if value.integer is not None and number != value.integer and abs(value.integer) < 10**40:
         raise _Misfit("an integer that this type can't hold exactly")
     return number + 0.0
 
 
 def _decimal(kind: Type, value: Any) -> Decimal:
     text = value.text if isinstance(value, Number) else value
-    if not isinstance(text, str) or not (found := _DECIMAL.fullmatch(text)):
+    if not isinstance(text, str) or not (found := NUMBER.fullmatch(text)):
         raise _Misfit("not a decimal")
-    if len(found[2] or "") > 8:
+    if len(found[4] or "") > 8:
         raise _Misfit("an exponent beyond reason")
     sign, digits, exponent = Decimal(text).as_tuple()
     assert isinstance(exponent, int)
@@ -263,9 +199,12 @@ def _uuid(_: Type, value: Any) -> uuid.UUID:
 
 def _binary(_: Type, value: Any) -> bytes:
     try:
-        return base64.b64decode(_text(value), validate=True)
+        found = base64.b64decode(_text(value), validate=True)
     except (binascii.Error, ValueError):
         raise _Misfit("not base64") from None
+    if base64.b64encode(found).decode("ascii") != value:
+        raise _Misfit("not base64")
+    return found
 
 
 _CONVERTERS: dict[str, Any] = {
@@ -277,8 +216,7 @@ _CONVERTERS: dict[str, Any] = {
     "double": _floating,
     "decimal": _decimal,
     "date": _date,
-    "timestamp": lambda _, value: instant(_text(value)),
+    "timestamp": lambda _, value: in_years(instant(_text(value))),
     "uuid": _uuid,
     "binary": _binary,
-    "json": lambda _, value: json_text(value),
 }

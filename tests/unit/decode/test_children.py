@@ -1,5 +1,7 @@
 """Arrays as child rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,25 @@ def test_positions_and_scalars() -> None:
     record = one(decoder_of(tags, rows), '"o":{"rows":[{"x":5},{}]},"tags":["a","b","a"]')
     assert record.children["d__tags"] == {(0,): {"value": "a"}, (1,): {"value": "b"}, (2,): {"value": "a"}}
     assert record.children["d__o.rows"] == {(0,): {"x": 5}, (1,): {}}
+
+
+def test_a_null_without_a_key_is_a_row_of_nulls() -> None:
+    tags = child(["tags"], [POSITION], column("value", "string", ""))
+    rows = child(["rows"], [POSITION], column("x", "long"))
+    record = one(decoder_of(tags, rows), '"rows":[{"x":5},null],"tags":[null,"b",null]')
+    assert record.children["d__tags"] == {(0,): {}, (1,): {"value": "b"}, (2,): {}}
+    assert record.children["d__rows"] == {(0,): {"x": 5}, (1,): {}}
+
+
+def test_positions_below_positions() -> None:
+    below = replace(POSITION, name="in__position")
+    outer = child(["rows"], [POSITION], column("x", "long"))
+    inner = child(["rows", "in"], [below], column("value", "long", ""), above=[POSITION])
+    record = one(decoder_of(outer, inner), '"rows":[{"in":[7,8]},{"x":1},{"in":[9,null]}]')
+    assert record.children["d__rows"] == {(0,): {}, (1,): {"x": 1}, (2,): {}}
+    assert record.children["d__rows__in"] == {
+        (0, 0): {"value": 7}, (0, 1): {"value": 8}, (2, 0): {"value": 9}, (2, 1): {}
+    }  # fmt: skip
 
 
 def test_scalars_that_are_keys() -> None:

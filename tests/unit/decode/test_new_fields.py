@@ -103,7 +103,7 @@ COLLISIONS: list[tuple[str, Code]] = [
     ('"x":1,"X":1', Code.NAME_COLLIDES),
     ('"valid_from":1', Code.NAME_COLLIDES),
     ('"Source_Offset":1', Code.NAME_COLLIDES),
-    ('"rows":[{"k":1}]', Code.NAME_COLLIDES),
+    ('"rows":[{"k":1,"rows__k":1}]', Code.NAME_COLLIDES),
     ('"":1', Code.BAD_NAME),
     ('"a\\nb":1', Code.BAD_NAME),
     ('"' + "x" * 256 + '":1', Code.BAD_NAME),
@@ -166,6 +166,66 @@ def test_children_learn_too() -> None:
         decode(Decoder(decoder.schema, options()), *(f"{HEAD},{t}}}" for t in texts)), decoder.schema
     )
     assert [r.code for r in found] == [Code.WRONG_TYPE] * 3 + [Code.OK]
+
+
+@pytest.mark.parametrize("policy", ["evolve", "ignore", "dead_letter"])
+def test_scalars_have_their_column_whatever_is_said_of_new_fields(policy: str) -> None:
+    decoder = Decoder(dataset(children=[child(["tags"], [POSITION])]), options(on_new_field=policy))
+    lines = (
+        HEAD + ',"tags":[null]}',
+        HEAD + ',"tags":["a"]}',
+        HEAD + ',"tags":[1]}',
+        HEAD + ',"tags":["b"]}',
+    )
+    found = records(decode(decoder, *lines), decoder.schema)
+    assert [r.code for r in found] == [Code.OK, Code.OK, Code.WRONG_TYPE, Code.OK]
+    assert found[3].children == {"d__tags": {(0,): {"value": "b"}}}
+
+
+def test_only_scalars_make_columns_where_new_fields_are_ignored() -> None:
+    untyped = Column("renamed", ("p",), ColumnType(Kind.UNKNOWN))
+    schema = dataset(untyped, children=[child(["tags"], [POSITION])])
+    decoder = Decoder(schema, options(on_new_field="ignore"))
+    line = HEAD + ',"p":1,"new":2,"o":{"new":3},"tags":[1]}'
+    (record,) = records(decode(decoder, line), decoder.schema)
+    assert (record.values, record.children) == ({"renamed": 1}, {"d__tags": {(0,): {"value": 1}}})
+    assert new(decoder) == {}
+
+
+def test_a_new_column_steps_aside_for_a_key_above() -> None:
+    decoder = Decoder(dataset(children=[child(["rows"], [POSITION])]), options())
+    (record,) = records(decode(decoder, HEAD + ',"rows":[{"K":1,"position":2}]}'), decoder.schema)
+    assert record.children == {"d__rows": {(0,): {"rows__K": 1, "rows__position": 2}}}
+    (again,) = records(
+        decode(Decoder(decoder.schema, options()), HEAD + ',"rows":[{"K":3}]}'), decoder.schema
+    )
+    assert again.children == {"d__rows": {(0,): {"rows__K": 3}}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "text", "wanted"),
+    [
+        ("ignore", '"d":1,"d":2', Code.OK),
+        ("evolve", '"d":1,"d":2', Code.DUPLICATE),
+        ("evolve", '"e":1,"d":null,"d":null', Code.OK),
+        ("evolve", '"e":1,"d":null,"d":2', Code.DUPLICATE),
+        ("dead_letter", '"d":null,"d":null', Code.OK),
+    ],
+)
+def test_fields_nobody_declared_twice(policy: str, text: str, wanted: Code) -> None:
+    decoder = Decoder(dataset(), options(on_new_field=policy))
+    (record,) = records(decode(decoder, f"{HEAD},{text}}}"), decoder.schema)
+    assert record.code is wanted
+
+
+def test_what_was_refused_leaves_no_trace() -> None:
+    """A decoder that saw a field refused, and one that did not (after a restart), take the next records alike."""
+    schema = dataset(column("o__c", "long", "oc"))
+    lines = [HEAD + ',"o":{"c":1}}', HEAD + ',"o":5}', HEAD + ',"o":null,"o":null}']
+    seasoned, fresh = Decoder(schema, options()), Decoder(schema, options())
+    codes = [r.code for r in records(decode(seasoned, *lines), seasoned.schema)]
+    assert codes[0] is Code.NAME_COLLIDES
+    assert codes[1:] == [r.code for r in records(decode(fresh, *lines[1:]), fresh.schema)]
 
 
 def test_undeclared_arrays_of_arrays_are_json() -> None:

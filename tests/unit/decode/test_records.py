@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.decode import Decoder
 from pipeline.decode.explain import explain
-from pipeline.decode.layout import Code
+from pipeline.decode.layout import OPERATIONS, Code
 from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US
 from tests.unit.decode.reading import child, column, dataset, decode, options, records
 
@@ -136,6 +137,13 @@ def test_terminate_ignores_an_end_before_its_start() -> None:
     assert (record.code, record.valid) == (Code.OK, (DAY, NONE))
 
 
+@pytest.mark.parametrize("to", ['"soon"', "5", "[]", "{}", "true"])
+def test_only_terminate_and_retract_ignore_an_end_that_is_no_time(to: str) -> None:
+    for operation in OPERATIONS:
+        record = one(f'{{"k":"a","v":"1970-01-02","to":{to},"op":"{operation}"}}')
+        assert (record.code is Code.OK) is (operation in ("terminate", "retract"))
+
+
 def test_one_path_serves_two_purposes() -> None:
     record = one(
         '{"k":"a","v":"1970-01-02"}', column("v", "date"), column("raw", "json", "v"), column("k2", path="k")
@@ -224,6 +232,46 @@ def test_a_dead_letter_keeps_its_timestamp() -> None:
     assert (batch.status[0] != 0, batch.timestamp[0]) == (True, 2 * DAY + DAY // 2)
 
 
+@pytest.mark.parametrize(
+    "line", ['{STAMP,"value":{', '{STAMP,"value":{}}x', '{STAMP,"value":{"u":"\\ud800"}}']
+)
+def test_a_line_that_is_not_read_to_its_end_has_no_timestamp(line: str) -> None:
+    batch = decode(Decoder(dataset(), options(envelope=True)), line.replace("STAMP", STAMP))
+    assert (batch.status[0] != 0, batch.timestamp[0]) == (True, NONE)
+
+
+RAW_KEYS: list[tuple[Any, str, bytes, Any]] = [
+    (False, "string", b"DE0001", "DE0001"),
+    (True, "string", b"DE0001", "DE0001"),
+    (True, "string", b"", ""),
+    (True, "string", b' "a', ' "a'),
+    (True, "string", b"007", "007"),
+    (True, "string", b"1 2", "1 2"),
+    (True, "string", b'{"k":"x"', '{"k":"x"'),
+    (True, "string", "\u20ac\ufeff".encode(), "\u20ac\ufeff"),
+    (True, "string", b"a\nb", "a\nb"),
+    (False, "string", b"12", "12"),
+    (True, "string", b"12", Code.WRONG_TYPE),
+    (True, "string", b"\xff", Code.NOT_JSON),
+    (True, "string", b'"\\ud800"', Code.LONE_SURROGATE),
+    (True, "string", b"null", Code.KEY_MISSING),
+    (True, "date", b"1970-01-02", 1),
+    (True, "date", b"soon", Code.BAD_DATE),
+    (True, "long", b"x", Code.WRONG_TYPE),
+]
+
+
+@pytest.mark.parametrize(("declared", "kind", "key", "wanted"), RAW_KEYS)
+def test_keys_of_messages_that_are_not_json(declared: bool, kind: str, key: bytes, wanted: Any) -> None:
+    decoder = Decoder(dataset(key=[column("k", kind, declared=declared)]), options())
+    at = (np.array([2]), np.array([2 + len(key)]))
+    buffer = np.frombuffer(b"{}" + key + bytes(8), np.uint8)
+    batch = decoder.decode(buffer, np.array([-1]), np.array([-1]), at, np.array([6]))
+    (record,) = records(batch, decoder.schema)
+    found = record.key[0] if record.code is Code.OK else record.code
+    assert (found, record.operation, batch.timestamp[0]) == (wanted, 3, 6)
+
+
 def test_a_composite_tombstone() -> None:
     key = (column("a", "long", "x.a"), column("b", "date"))
     decoder = Decoder(dataset(key=key), options(envelope=True, dated=True))
@@ -237,8 +285,6 @@ def test_a_composite_tombstone() -> None:
 
 
 def test_messages_with_null_values_take_their_key_and_time_from_the_message() -> None:
-    import numpy as np
-
     decoder = Decoder(dataset(), options())
     buffer = np.frombuffer(b'{"k":"a","v":"1970-01-01"}"gone"', np.uint8)
     batch = decoder.decode(
