@@ -167,7 +167,8 @@ def read_back(table: TableSchema, existing: Table) -> TableSchema:
     """
     json_columns = set(json.loads(existing.properties.get(JSON, "[]")))
     names = {column.name for column in table.columns}
-    paths = {column.path for column in table.columns}
+    own = table.values if table.by_position else table.own_key + table.values
+    paths = {column.path for column in own}
     inferred = []
     for field in existing.schema().fields:
         path = path_of(field)
