@@ -13,7 +13,7 @@ WRITE_POINTS = ("before-data-file", "after-data-file")
 """Points of the sink while it writes an epoch's data files."""
 COMMIT_POINTS = ("before-first-commit", "between-commits", "after-last-commit")
 """Points of the sink while it commits an epoch to its tables."""
-POINTS = (
+EPOCH_POINTS = (
     "after-intent",
     *WRITE_POINTS,
     "before-file-list",
@@ -21,7 +21,17 @@ POINTS = (
     *COMMIT_POINTS,
     "after-state",
 )
-"""Every point of the epoch protocol, in its order."""
+"""Points of the epoch protocol, in its order."""
+CHECKPOINT_POINTS = ("before-keys", "between-keys", "after-keys")
+"""Points of the state's checkpoint: before the keys, between them and dropping the log, after it."""
+SETTLE_POINTS = ("before-settling", "after-settling")
+"""Points of finishing or forgetting the epoch that the last process left half done."""
+REBUILD_POINTS = ("after-clearing", "after-rebuilt-table", "before-rebuilt-mark", "after-rebuilt-mark")
+"""Points of rebuilding the state from the tables."""
+LOAD_POINTS = ("after-new-table", "before-report")
+"""Points of a load outside its epochs: a table was created; all is committed, but the caller not told."""
+POINTS = (*LOAD_POINTS, *SETTLE_POINTS, *REBUILD_POINTS, *EPOCH_POINTS, *CHECKPOINT_POINTS)
+"""Every point."""
 
 
 class _Fault:

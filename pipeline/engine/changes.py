@@ -30,7 +30,9 @@ _LOGGED = (
 )
 """The changes' arrays that a log entry holds; hashes hold under the state's own seed."""
 _PER_RECORD = frozenset(("skip", "operation", "valid_from", "valid_to", "offset", "system", "given"))
-_STARTS = frozenset(name for name in ("key_start", *_LOGGED) if name.endswith("_start") or name == "child_first")
+_STARTS = frozenset(
+    name for name in ("key_start", *_LOGGED) if name.endswith("_start") or name == "child_first"
+)
 
 
 def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.int64]) -> Changes:

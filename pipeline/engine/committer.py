@@ -109,7 +109,7 @@ class Committer:
             while (cut := self._waiting.get()) is not None:
                 self._commit(cut)
                 self._waiting.task_done()
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 - raised on the thread that hands epochs over
             self._failure = failure
 
     def _commit(self, cut: Cut) -> None:
@@ -143,14 +143,13 @@ class Committer:
                 "commit_seconds": round(time.perf_counter() - written, 3),
             },
         )
-        cut.draft.rows.count[0] = 0
+        cut.draft.rows.filled[0] = 0
         self._spare.put(cut.draft.rows)
         self._committed(position, summary)
 
     def _epoch(self, cut: Cut) -> Epoch:
         draft, timelines = cut.draft, self._timelines
-        fields = draft.rows.fields[: draft.rows.count[0]]
+        fields = draft.rows.fields[: draft.rows.filled[0]]
         versions = gather(draft.dataset, self._topic, timelines.store, timelines.keys, fields)
         tables = tuple(TableRows(v.schema, v.open, v.closed) for v in versions)
         return Epoch(draft.dataset, cut.position, tables, draft.dead_letters(cut.position))
-

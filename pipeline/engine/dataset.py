@@ -14,6 +14,7 @@ from pipeline.engine.epoch import Draft, Summary
 from pipeline.engine.journal import Journal
 from pipeline.engine.letters import Letters
 from pipeline.engine.options import decode_options
+from pipeline.engine.progress import Progress
 from pipeline.engine.recover import restore, settle
 from pipeline.engine.timelines import Timelines
 from pipeline.schema import DatasetSchema
@@ -76,7 +77,7 @@ class DatasetWriter:
         self.position = restore(sink, self._journal, schema, self._timelines, self._seed)
         self._decoder = Decoder(schema, decode_options(config, envelope=envelope), self._seed)
         self._draft, self._envelope = Draft(schema), envelope
-        self._logged = 0
+        self._logged = self._timelines.replayed
         self._memory = lake.state_memory or physical_memory() // 2
         self._committer = Committer(sink, self._journal, self._timelines, config.topic, committed)
 
@@ -157,11 +158,23 @@ class DatasetWriter:
         if self._logged >= CHECKPOINT_RECORDS:
             self._checkpoint()
 
-    def finish(self, progress: object) -> None:
-        """Commit what is left, with the progress that a finished source leaves."""
-        unsaid = self.position.progress != progress
-        self.position = replace(self.position, progress=progress)  # type: ignore[arg-type]
-        self.cut(though_empty=unsaid)
+    def remembered(self) -> Progress | None:
+        """The loads that the tables tell of, less one whose caller was told of its end."""
+        load = Progress.from_json(self.position.progress)
+        told = load is not None and load.finished and self._journal.reported() == self.position.progress
+        return load.told() if load is not None and told else load
+
+    def finish(self, load: Progress) -> None:
+        """Commit what is left, and that the load is finished."""
+        before = Progress.from_json(self.position.progress)
+        if before is not None and before.started == load.started and before != load:
+            self.position = replace(self.position, progress=load.to_json())
+            self.cut(though_empty=True)
+
+    def report(self, load: Progress) -> None:
+        """The load's caller is told of its end; the epochs are committed."""
+        if self.position.progress == load.to_json():
+            self._journal.report(self.position.progress)
 
     def close(self) -> None:
         """Wait for the epochs handed over; what was not cut is forgotten, to be read again."""

@@ -106,7 +106,7 @@ class Draft:
         return (
             self.summary.records >= records
             or time.monotonic() - self.started >= seconds
-            or int(self.rows.count[0]) >= ROW_LIMIT
+            or int(self.rows.filled[0]) >= ROW_LIMIT
             or self._dead_bytes >= DEAD_BYTES
         )
 
@@ -118,6 +118,6 @@ class Draft:
 
     def total(self) -> Summary:
         """The epoch's counts, once it is whole."""
-        n = int(self.rows.count[0])
+        n = int(self.rows.filled[0])
         versions = int(np.count_nonzero(self.rows.fields[:n, R_TO] == OPEN))
         return replace(self.summary, versions=versions, epochs=1)

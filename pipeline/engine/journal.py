@@ -2,20 +2,22 @@
 
 One backend serves all datasets of a lake. Under a dataset's prefix lie: its *mark* (the epoch and position
 that the state stands for), its *intent* (the epoch being committed), the *log* of changes since keys were
-last written, by epoch and block, and *keys*, each as `pipeline.temporal.transfer` writes it.
+last written, by epoch and block, *keys*, each as `pipeline.temporal.transfer` writes it, and what was *reported*:
+the progress of the last load whose caller was told that it is finished.
 """
 
 import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.sink.epoch import Position
 from pipeline.sink.file_list import FileList
 from state.base import StateBackend, WriteBatch, prefix_end
 
 _SEED = b"seed"
-_MARK, _INTENT, _LOG, _KEY = b"m", b"i", b"l", b"k"
+_MARK, _INTENT, _LOG, _KEY, _REPORTED = b"m", b"i", b"l", b"k", b"r"
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,17 @@ class Journal:
         batch.put_many([prefix + i.to_bytes(4) for i in range(len(log))], log)
         self._put_intent(batch, Intent(files.position, files))
 
-    def finish(self, position: Position) -> None:
-        """Step 4: the epoch is in every table; the state stands for it."""
+    def finish(self, position: Position, *, reported: bool = False) -> None:
+        """Step 4: the epoch is in every table; the state stands for it.
+
+        Args:
+            position: where the epoch ends.
+            reported: take the load that ended there as one whose caller knows.
+        """
         batch = WriteBatch()
         batch.put(self._prefix + _MARK, _position_text(position))
+        if reported:
+            batch.put(self._prefix + _REPORTED, json.dumps(position.progress).encode())
         batch.delete(self._prefix + _INTENT)
         self._backend.write(batch, durable=True)
 
@@ -82,6 +91,18 @@ class Journal:
         batch.delete(self._prefix + _INTENT)
         self._delete_prefix(batch, self._log_prefix(intent.position.epoch))
         self._backend.write(batch, durable=True)
+
+    def report(self, progress: dict[str, Any]) -> None:
+        """Write down that a load's caller is told of its end: the same files are new records from now on."""
+        batch = WriteBatch()
+        batch.put(self._prefix + _REPORTED, json.dumps(progress).encode())
+        self._backend.write(batch, durable=True)
+
+    def reported(self) -> dict[str, Any]:
+        """The progress of the last load whose caller was told of its end."""
+        stored = self._backend.get_many([self._prefix + _REPORTED])[0]
+        found: dict[str, Any] = {} if stored is None else json.loads(stored)
+        return found
 
     def log(self) -> Iterator[bytes]:
         """The logged changes in order."""

@@ -4,8 +4,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ from pipeline.engine.dataset import DatasetWriter
 from pipeline.engine.epoch import Summary
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
+from pipeline.faults import reach
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
@@ -61,14 +63,19 @@ class Engine:
         self._backend: StateBackend = open_state(lake.state)
         self._sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._backend.close()
 
     def load_files(
-        self, dataset: str, files: Sequence[str | Path], *, envelope: bool = False, watcher: Watcher | None = None
+        self,
+        dataset: str,
+        files: Sequence[str | Path],
+        *,
+        envelope: bool = False,
+        watcher: Watcher | None = None,
     ) -> Summary:
         """Load JSON Lines files in order; each is new records, but an unfinished load of them goes on.
 
@@ -112,21 +119,27 @@ class _Load:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
         self._records = 0
         config = lake.dataset(dataset)
-        self._writer = DatasetWriter(lake, config, sink, backend, envelope=envelope, committed=self._committed)
+        self._writer = DatasetWriter(
+            lake, config, sink, backend, envelope=envelope, committed=self._committed
+        )
 
     def run(self, files: Sequence[str | Path]) -> Summary:
         try:
             sources = [FileSource(path) for path in files]
             identities = [source.identity for source in sources]
-            begun = Progress.from_json(self._writer.position.progress)
-            if begun is None or not begun.concerns(identities):
-                begun = Progress(time.time_ns() // 1000)
+            begun = Progress.begin(self._writer.remembered(), identities, time.time_ns() // 1000)
+            done = list(begun.done)
             for source in sources:
-                if source.identity is None or source.identity not in begun.done:
+                if source.identity in done:
+                    done.remove(source.identity)
+                else:
                     begun = self._load(source, begun)
-            self._writer.finish({})
+            finished = replace(begun, finished=True)
+            self._writer.finish(finished)
         finally:
             self._writer.close()
+        reach("before-report")
+        self._writer.report(finished)
         return self._summary
 
     def _load(self, source: FileSource, begun: Progress) -> Progress:
@@ -142,15 +155,12 @@ class _Load:
             block, decoded = item
 
             def progress(done: int, block: Block = block) -> object:
-                if identity is None:
-                    return {}
-                return Progress(begun.started, begun.done, identity, block.first_line + done).to_json()
+                return begun.at(identity, block.first_line + done).to_json()
 
             self._writer.apply(decoded, block, begun.started, PARTITION, progress)
             self._records += len(block)
             self._watcher.read(self._records, block.bytes_done, source.size)
-        done = begun.done if identity is None else (*begun.done, identity)
-        return Progress(begun.started, done)
+        return begun.after(identity)
 
     def _committed(self, position: Position, summary: Summary) -> None:
         with self._lock:
@@ -192,7 +202,7 @@ def _make(
             if not _offer(made, (item, None), stopped):
                 return
         _offer(made, (None, None), stopped)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - raised where the items are taken
         _offer(made, (None, error), stopped)
     finally:
         if isinstance(items, Generator):

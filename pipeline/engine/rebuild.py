@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.engine.timelines import Timelines
+from pipeline.faults import reach
 from pipeline.schema import END_OF_TIME_US, DatasetSchema, TableSchema
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.temporal import keys as numbering
@@ -30,6 +31,7 @@ def rebuild(sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, seed: 
             _raise_last(timelines, table, record_key, batch, seed)
             if rows.num_rows:
                 _insert(timelines, number, table, record_key, rows, seed)
+        reach("after-rebuilt-table")
 
 
 def _identity(table: TableSchema) -> list[str]:

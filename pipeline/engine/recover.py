@@ -6,27 +6,51 @@ from pipeline.engine.journal import Journal
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Timelines
 from pipeline.errors import Refused
+from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 
 log = logging.getLogger(__name__)
 
-BEGINNING = Position(epoch=0, offsets={}, clocks={}, horizon=-1)
+
+_ONE_HISTORY = (
+    "restore the tables or the catalog that belong to this state, or move the state directory away to go on from"
+    " the tables"
+)
 
 
 def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema) -> None:
-    """Finish the epoch whose files were all written; forget one whose files were not."""
+    """Finish the epoch whose files were all written; forget one whose files were not.
+
+    Raises:
+        Refused: the tables are not where the epoch began.
+    """
     intent = journal.intent()
     if intent is None:
         return
-    if intent.files is None:
-        log.info("forgetting an unwritten epoch", extra={"dataset": dataset.name, "epoch": intent.position.epoch})
+    epoch, mark = intent.position.epoch, journal.mark()
+    reach("before-settling")
+    positions = sink.positions(dataset)
+    own = {t.identifier: positions[t.identifier] for t in dataset.tables}
+    # Beyond it: the state is an old copy, from before others wrote to the tables.
+    if intent.files is None or any(p is not None and p.epoch > epoch for p in own.values()):
+        log.info("forgetting an epoch", extra={"dataset": dataset.name, "epoch": epoch})
         journal.abandon(intent)
-        return
-    log.info("finishing an epoch", extra={"dataset": dataset.name, "epoch": intent.position.epoch})
-    sink.commit(intent.files)
-    journal.finish(intent.position)
+    else:
+        members = sink.members(dataset) | {dataset.parent.identifier}
+        for name, position in own.items():
+            started = mark is None or name not in members if position is None else position == mark
+            if not started and (position is None or position.epoch != epoch):
+                raise Refused(
+                    f"'{dataset.name}': epoch {epoch} was being committed, but {name} is at"
+                    f" {_epoch_of(position)}: it was rolled back or dropped",
+                    next_step=_ONE_HISTORY,
+                )
+        log.info("finishing an epoch", extra={"dataset": dataset.name, "epoch": epoch})
+        sink.commit(intent.files)
+        journal.finish(intent.position)
+    reach("after-settling")
 
 
 def restore(
@@ -37,40 +61,60 @@ def restore(
     Raises:
         Refused: state and tables contradict each other, or the tables contradict one another.
     """
-    tables, mark = _agreed(sink, dataset), journal.mark()
+    (tables, dead), mark = _agreed(sink, dataset), journal.mark()
+    # Dead letters of an earlier history stay when its tables were dropped; their epochs are not given again.
+    beginning = Position(epoch=dead, offsets={}, clocks={}, horizon=-1)
     if mark == tables:
         replayed = timelines.replay(dataset)
         if replayed:
             log.info("replayed the log", extra={"dataset": dataset.name, "changes": replayed})
-        return tables or BEGINNING
+        return tables or beginning
     if mark is not None and (tables is None or mark.epoch >= tables.epoch):
         raise Refused(
-            f"'{dataset.name}': the state is at epoch {mark.epoch}, its tables at"
-            f" {tables.epoch if tables else 'none'}: they are not of one history",
-            next_step="restore the tables or the catalog that belong to this state, or move the state directory"
-            " away to go on from the tables",
+            f"'{dataset.name}': the state is at epoch {mark.epoch}, its tables at {_epoch_of(tables)}:"
+            " they are not of one history",
+            next_step=_ONE_HISTORY,
         )
     if tables is None:
         journal.clear()
-        return BEGINNING
-    log.warning("rebuilding the state from the tables", extra={"dataset": dataset.name, "epoch": tables.epoch})
+        return beginning
+    log.warning(
+        "rebuilding the state from the tables", extra={"dataset": dataset.name, "epoch": tables.epoch}
+    )
     journal.clear()
+    reach("after-clearing")
     rebuild(sink, dataset, timelines, seed)
     timelines.checkpoint()
-    journal.finish(tables)
+    reach("before-rebuilt-mark")
+    journal.finish(tables, reported=True)
+    reach("after-rebuilt-mark")
     return tables
 
 
-def _agreed(sink: LakeSink, dataset: DatasetSchema) -> Position | None:
-    """The position that all tables of the dataset have."""
+def _agreed(sink: LakeSink, dataset: DatasetSchema) -> tuple[Position | None, int]:
+    """The position that all tables of the dataset have, and the last epoch of its dead letters."""
     positions = sink.positions(dataset)
-    own = {t.identifier: positions[t.identifier] for t in dataset.tables}
+    own = {t.identifier: positions.pop(t.identifier) for t in dataset.tables}
+    dead = max((p.epoch for p in positions.values() if p is not None), default=0)
     newest = max((p for p in own.values() if p is not None), key=lambda p: p.epoch, default=None)
-    behind = [name for name, p in own.items() if p != newest and p is not None]
-    if newest is not None and (own[dataset.parent.identifier] is None or behind):
+    if newest is None:
+        return None, dead
+    members = sink.members(dataset) | {dataset.parent.identifier}
+    behind = [name for name, p in own.items() if (name in members if p is None else p != newest)]
+    if behind:
         raise Refused(
-            f"'{dataset.name}': {', '.join(behind) or dataset.parent.identifier} is behind its other tables,"
-            f" which are at epoch {newest.epoch}, and no intent is left to finish",
-            next_step="restore the state directory that was in use, or roll the tables back to one epoch",
+            f"'{dataset.name}': {', '.join(behind)} is behind its other tables, which are at epoch"
+            f" {newest.epoch}, and no intent is left to finish: it was rolled back or dropped, or the state was lost",
+            next_step="restore the state directory that was in use, or bring the tables back to one epoch",
         )
-    return newest
+    if dead > newest.epoch:
+        raise Refused(
+            f"'{dataset.name}': there are dead letters of epoch {dead}, but its tables are at epoch"
+            f" {newest.epoch}, and no intent is left to finish",
+            next_step="restore the state directory that was in use, or roll the table of dead letters back",
+        )
+    return newest, dead
+
+
+def _epoch_of(position: Position | None) -> str:
+    return "none" if position is None else f"epoch {position.epoch}"

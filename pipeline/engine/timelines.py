@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import changes_of, from_log
 from pipeline.engine.journal import Journal
+from pipeline.faults import reach
 from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US, DatasetSchema
 from pipeline.temporal import apply as kernel
 from pipeline.temporal import keys as numbering
@@ -54,7 +55,11 @@ class Applied:
 
 
 class Timelines:
-    """Applies batches to the timelines of one dataset."""
+    """Applies batches to the timelines of one dataset.
+
+    Attributes:
+        replayed: how many changes the log held when it was replayed; it still holds them.
+    """
 
     def __init__(self, journal: Journal, *, dated: bool, next_change: bool) -> None:
         self.store, self.keys = new_store(), numbering.new_keys()
@@ -64,6 +69,7 @@ class Timelines:
         self._end = END_OF_TIME_DAY if dated else END_OF_TIME_US
         self._next_change = next_change
         self._generation = 0
+        self.replayed = 0
 
     def admit(self, batch: Batch, offsets: Ints, timestamps: Ints, partition: int, clock: int) -> Applied:
         """Make a batch of one partition ready to be applied: its keys are numbered and in memory.
@@ -107,16 +113,20 @@ class Timelines:
                 self.store, rows, self._scratch, changes, 0, size, ROW_LIMIT, partition, 0, rules, True
             )
             count += size
+        self.replayed = count
         return count
 
     def checkpoint(self) -> None:
         """Write the keys changed since the last time to the journal, which then needs its log no more."""
+        reach("before-keys")
         flags = self.store.keys[: int(self.keys.used[0]), FLAGS]
         dirty = np.flatnonzero(flags & DIRTY)
         for part in np.array_split(dirty, max(1, dirty.size // PART)):
             keys, values = _export(self.store, self.keys, part)
             self._journal.store_keys(keys, values, then_drop_log=False)
+        reach("between-keys")
         self._journal.store_keys([], [], then_drop_log=True)
+        reach("after-keys")
         flags &= ~DIRTY
         self._stored = True
 

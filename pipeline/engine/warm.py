@@ -1,4 +1,4 @@
-"""Compiling the kernels ahead of the first load: ``python -m pipeline.engine.warm``, once after an installation.
+"""Compiling the kernels ahead of the first load: ``python -m pipeline.engine.warm`` after an installation.
 
 Two processes, since numba compiles one function at a time in each: one decodes, the other does all the rest.
 """
@@ -68,7 +68,10 @@ def _apply(directory: Path) -> None:
     from state import MemoryState
 
     config = _config(directory).datasets[0]
-    schema, timelines = dataset_schema(config), Timelines(Journal(MemoryState(), "warm"), dated=False, next_change=True)
+    schema, timelines = (
+        dataset_schema(config),
+        Timelines(Journal(MemoryState(), "warm"), dated=False, next_change=True),
+    )
     rows, none = new_rows(), np.zeros(0, np.int64)
     admitted = timelines.admit(_no_records(), none, none, 0, 0)
     timelines.apply(admitted, schema, rows)

@@ -11,7 +11,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from pipeline.schema import DatasetSchema, TableSchema
 
-DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, WRITE = (
+DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, WRITE, TABLES = (
     "bitlake.dataset",
     "bitlake.epoch",
     "bitlake.offsets",
@@ -19,8 +19,9 @@ DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, WRITE = (
     "bitlake.horizon",
     "bitlake.progress",
     "bitlake.write",
+    "bitlake.tables",
 )
-"""Snapshot summary properties; `WRITE` names the one write of the epoch that was committed."""
+"""Snapshot summary properties; `WRITE` names the one write of the epoch that was committed, `TABLES` its tables."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The sink: an epoch's rows into the Iceberg tables of its dataset, once."""
 
+import json
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from pipeline.schema import DatasetSchema, TableSchema
 from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained
 from pipeline.sink.commit import ATTEMPTS, EpochCommit
-from pipeline.sink.epoch import WRITE, Epoch, Position, TableRows, newest_summary
+from pipeline.sink.epoch import TABLES, WRITE, Epoch, Position, TableRows, newest_summary
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, write_rows
 from pipeline.sink.scan import scan_rows
@@ -79,6 +80,14 @@ class LakeSink:
                 found[identifier] = Position.from_summary(summary) if summary else None
         return found
 
+    def members(self, dataset: DatasetSchema) -> frozenset[str]:
+        """The tables that the dataset's newest epoch went to, as the snapshots found by `positions` tell."""
+        found: set[str] = set()
+        for table in dataset.tables:
+            summary = newest_summary(self._table(table.identifier).metadata, dataset.name)
+            found.update(json.loads(summary.get(TABLES, "[]")) if summary else ())
+        return frozenset(found)
+
     def write(self, epoch: Epoch) -> FileList:
         """Evolve the tables as the epoch's schema asks, and write its rows to data files; commit nothing.
 
@@ -111,7 +120,9 @@ class LakeSink:
             Refused: another writer committed this epoch or a later one.
             Unavailable: the catalog does not answer; some tables may have the epoch. Call again.
         """
-        summary = files.position.to_summary(files.dataset) | {WRITE: files.write}
+        members = sorted(part.identifier for part in files.tables if part.identifier != self._dead_letter_table)
+        summary = files.position.to_summary(files.dataset)
+        summary |= {WRITE: files.write, TABLES: json.dumps(members)}
         reach("before-first-commit")
         for number, part in enumerate(files.tables):
             if number:
@@ -147,6 +158,7 @@ class LakeSink:
             existing = self._catalog.load_table(table.identifier)
         except NoSuchTableError:
             existing = iceberg.create_table(self._catalog, table, options)
+            reach("after-new-table")
         iceberg.check_table(table, existing, options)
         self._tables[table.identifier] = existing
         full = iceberg.read_back(table, existing)

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 from pipeline.temporal import children, parent
 from pipeline.temporal.change import (
     DELETE,
@@ -20,7 +18,7 @@ from pipeline.temporal.change import (
     borrow_rows,
 )
 from pipeline.temporal.children import Scratch, borrow_scratch
-from pipeline.temporal.jit import borrow, inner, kernel, prefetch, spliced
+from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch, spliced
 from pipeline.temporal.store import (
     BASE,
     CHILD_PAGES,
@@ -30,8 +28,8 @@ from pipeline.temporal.store import (
     KEY_FIELDS,
     LAST,
     PAGE_FIELDS,
-    PARENTS,
     PARENT_PAGES,
+    PARENTS,
     SEGMENT_FIELDS,
     USED_SHIFT,
     VALUE,
@@ -152,9 +150,9 @@ def retract(store: Store, rows: Rows, scratch: Scratch, change: Change, rules: R
     key, next_ = change.key, change.end
     if not is_boundary(store, key, change.start):
         return
-    before = rows.count[0]
+    before = rows.filled[0]
     parent.retract(store, rows, change)
-    parent_moved = rows.count[0] > before
+    parent_moved = rows.filled[0] > before
     children.retract(store, rows, scratch, change)
     if not parent_moved:
         keep_boundary(store, rows, change, next_, rules)
@@ -165,26 +163,28 @@ def apply_one(
     store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, partition: int, rules: Rules
 ) -> bool:
     """Apply one change at the system time it has; whether it wrote rows."""
-    key, start, operation = changes.key[i], changes.valid_from[i], np.int64(changes.operation[i])
+    key, start, operation = changes.key[i], changes.valid_from[i], i64(changes.operation[i])
     end = changes.valid_to[i]
     if operation == TERMINATE:
         end = rules.end_of_time
     elif operation == RETRACT:
         end = nearest_boundary(store, key, start, rules.end_of_time)
     elif end == NONE_GIVEN:
-        end = nearest_boundary(store, key, start, rules.end_of_time) if rules.next_change else rules.end_of_time
+        end = (
+            nearest_boundary(store, key, start, rules.end_of_time) if rules.next_change else rules.end_of_time
+        )
     meta = (partition << META_PARTITION) | operation
     change = Change(key, start, end, changes.system[i], changes.offset[i], meta)
-    before = rows.count[0]
+    before = rows.filled[0]
     if operation == PUT:
         put(store, rows, scratch, changes, i, change, rules)
     elif operation == PATCH:
         patch(store, rows, scratch, changes, i, change, rules)
     elif operation == RETRACT:
         retract(store, rows, scratch, change, rules)
-    elif operation == DELETE or operation == TERMINATE:
+    elif operation in (DELETE, TERMINATE):
         delete(store, rows, scratch, change)
-    if rows.count[0] == before:
+    if rows.filled[0] == before:
         return False
     store.keys[key * KEY_FIELDS + LAST] = changes.system[i]
     store.keys[key * KEY_FIELDS + FLAGS] |= DIRTY
@@ -193,7 +193,7 @@ def apply_one(
 
 @inner
 def fetch_ahead(store: Store, changes: Changes, i: int, last: int) -> None:
-    """Have what the next changes will touch fetched, a step of the way at a time: keys lie all over memory."""
+    """Have what the next changes will touch fetched, a step of the way at a time: they lie anywhere."""
     keys, pages, segments = store.keys, store.parents.pages, store.parents.segments
     if i + 24 < last and changes.skip[i + 24] == 0:
         prefetch(keys, changes.key[i + 24] * KEY_FIELDS)
@@ -244,7 +244,7 @@ def apply(
     store, rows, scratch = borrow_store(store), borrow_rows(rows), borrow_scratch(scratch)
     changes, rules = borrow_changes(changes), borrow_rules(rules)
     i = first
-    while i < last and rows.count[0] < row_limit:
+    while i < last and rows.filled[0] < row_limit:
         fetch_ahead(store, changes, i, last)
         clock = max(clock, changes.timestamp[i])
         changes.outcome[i] = SKIPPED
@@ -258,6 +258,6 @@ def apply(
                 changed = apply_one(store, rows, scratch, changes, i, partition, rules)
                 changes.outcome[i] = CHANGED if changed else NO_OP
             if replaying:
-                rows.count[0] = 0
+                rows.filled[0] = 0
         i += 1
     return i, clock

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.temporal.jit import borrow, inner, kernel, spliced
+from pipeline.temporal.jit import borrow, inner, spliced
 from pipeline.temporal.store import (
     END,
     META,
@@ -23,8 +23,10 @@ PUT, PATCH, DELETE, TERMINATE, RETRACT = range(5)
 OPERATIONS = ("put", "patch", "delete", "terminate", "retract")
 NONE_GIVEN = -(2**63)
 
-# Fields of a version row: columns of `Rows.fields`. R_TO is the system time at which it closed, or -1 while open.
-(R_TABLE, R_KEY, R_VALUE, R_START, R_END, R_SYSTEM, R_TO, R_OFFSET, R_META, R_BY_OFFSET, R_BY_META) = range(11)
+# Fields of a version row: columns of `Rows.fields`. R_TO is when it closed, or -1 while open.
+(R_TABLE, R_KEY, R_VALUE, R_START, R_END, R_SYSTEM, R_TO, R_OFFSET, R_META, R_BY_OFFSET, R_BY_META) = range(
+    11
+)
 ROW_FIELDS = 11
 OPEN = -1
 
@@ -50,7 +52,7 @@ class Changes(NamedTuple):
     value_start: Ints
     given: Ints
     child_first: Ints
-    child_table: npt.NDArray[np.uint16]
+    child_table: Bytes
     child_keys: Bytes
     child_key_start: Ints
     child_key_hash: Ints
@@ -72,32 +74,49 @@ class Change(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Version rows: int64[room, ROW_FIELDS], of which the first `count[0]` are filled."""
+    """Version rows: int64[room, ROW_FIELDS], of which the first `filled[0]` hold any."""
 
     fields: Ints
-    count: Ints
+    filled: Ints
 
 
 @inner
 def emit_closed(rows: Rows, lists: Lists, slot: int, table: int, change: Change) -> None:
     """The closed row of the segment at `slot`, superseded by `change`."""
-    i = rows.count[0]
-    rows.count[0] = i + 1
+    i = rows.filled[0]
+    rows.filled[0] = i + 1
     fields, segments = rows.fields, lists.segments
-    fields[i * ROW_FIELDS + R_TABLE], fields[i * ROW_FIELDS + R_KEY], fields[i * ROW_FIELDS + R_VALUE] = table, change.key, segments[slot * SEGMENT_FIELDS + VALUE]
-    fields[i * ROW_FIELDS + R_START], fields[i * ROW_FIELDS + R_END] = segments[slot * SEGMENT_FIELDS + START], segments[slot * SEGMENT_FIELDS + END]
-    fields[i * ROW_FIELDS + R_SYSTEM], fields[i * ROW_FIELDS + R_TO] = segments[slot * SEGMENT_FIELDS + SYSTEM], change.system
-    fields[i * ROW_FIELDS + R_OFFSET], fields[i * ROW_FIELDS + R_META] = segments[slot * SEGMENT_FIELDS + OFFSET], segments[slot * SEGMENT_FIELDS + META]
+    fields[i * ROW_FIELDS + R_TABLE], fields[i * ROW_FIELDS + R_KEY], fields[i * ROW_FIELDS + R_VALUE] = (
+        table,
+        change.key,
+        segments[slot * SEGMENT_FIELDS + VALUE],
+    )
+    fields[i * ROW_FIELDS + R_START], fields[i * ROW_FIELDS + R_END] = (
+        segments[slot * SEGMENT_FIELDS + START],
+        segments[slot * SEGMENT_FIELDS + END],
+    )
+    fields[i * ROW_FIELDS + R_SYSTEM], fields[i * ROW_FIELDS + R_TO] = (
+        segments[slot * SEGMENT_FIELDS + SYSTEM],
+        change.system,
+    )
+    fields[i * ROW_FIELDS + R_OFFSET], fields[i * ROW_FIELDS + R_META] = (
+        segments[slot * SEGMENT_FIELDS + OFFSET],
+        segments[slot * SEGMENT_FIELDS + META],
+    )
     fields[i * ROW_FIELDS + R_BY_OFFSET], fields[i * ROW_FIELDS + R_BY_META] = change.offset, change.meta
 
 
 @inner
 def emit_open(rows: Rows, table: int, value: int, start: int, end: int, change: Change) -> None:
     """The open row of a segment that `change` makes."""
-    i = rows.count[0]
-    rows.count[0] = i + 1
+    i = rows.filled[0]
+    rows.filled[0] = i + 1
     fields = rows.fields
-    fields[i * ROW_FIELDS + R_TABLE], fields[i * ROW_FIELDS + R_KEY], fields[i * ROW_FIELDS + R_VALUE] = table, change.key, value
+    fields[i * ROW_FIELDS + R_TABLE], fields[i * ROW_FIELDS + R_KEY], fields[i * ROW_FIELDS + R_VALUE] = (
+        table,
+        change.key,
+        value,
+    )
     fields[i * ROW_FIELDS + R_START], fields[i * ROW_FIELDS + R_END] = start, end
     fields[i * ROW_FIELDS + R_SYSTEM], fields[i * ROW_FIELDS + R_TO] = change.system, OPEN
     fields[i * ROW_FIELDS + R_OFFSET], fields[i * ROW_FIELDS + R_META] = change.offset, change.meta
@@ -114,7 +133,7 @@ def claim_segment(lists: Lists, slot: int, change: Change) -> None:
 @spliced
 def borrow_rows(rows: Rows) -> Rows:
     """The same rows, without owning them."""
-    return Rows(borrow(rows.fields), borrow(rows.count))
+    return Rows(borrow(rows.fields), borrow(rows.filled))
 
 
 @spliced

@@ -19,13 +19,13 @@ from pipeline.temporal.change import (
     emit_closed,
     emit_open,
 )
-from pipeline.temporal.jit import borrow, inner, spliced
+from pipeline.temporal.jit import borrow, i64, inner, spliced
 from pipeline.temporal.pages import find_page, insert, lower_bound, remove, set_end, slot_of
 from pipeline.temporal.store import (
     AUX,
     BASE,
-    CHILDREN,
     CHILD_PAGES,
+    CHILDREN,
     COUNT,
     END,
     FIRST,
@@ -36,7 +36,6 @@ from pipeline.temporal.store import (
     START,
     VALUE,
     Ints,
-    Lists,
     Store,
     reserve,
 )
@@ -67,7 +66,7 @@ def new_scratch(room: int = 1 << 26) -> Scratch:
 @inner
 def aux_of(hash_: int, table: int) -> int:
     """How a child is ordered among the segments of one start: by its key's hash."""
-    return hash_ ^ np.int64(table)
+    return hash_ ^ i64(table)
 
 
 @inner
@@ -86,13 +85,25 @@ def collect(store: Store, scratch: Scratch, key: int, start: int, end: int, give
             break
         if lists.pages[row * PAGE_FIELDS + LATEST] <= start:
             continue
-        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
+        for slot in range(
+            lists.pages[row * PAGE_FIELDS + BASE],
+            lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
+        ):
             if lists.segments[slot * SEGMENT_FIELDS + START] >= end:
                 break
             value = lists.segments[slot * SEGMENT_FIELDS + VALUE]
-            if lists.segments[slot * SEGMENT_FIELDS + END] > start and (given >> table_of(store, value)) & 1 == 1:
-                found[n * FOUND_FIELDS + F_START], found[n * FOUND_FIELDS + F_END] = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END]
-                found[n * FOUND_FIELDS + F_AUX], found[n * FOUND_FIELDS + F_VALUE] = lists.segments[slot * SEGMENT_FIELDS + AUX], value
+            if (
+                lists.segments[slot * SEGMENT_FIELDS + END] > start
+                and (given >> table_of(store, value)) & 1 == 1
+            ):
+                found[n * FOUND_FIELDS + F_START], found[n * FOUND_FIELDS + F_END] = (
+                    lists.segments[slot * SEGMENT_FIELDS + START],
+                    lists.segments[slot * SEGMENT_FIELDS + END],
+                )
+                found[n * FOUND_FIELDS + F_AUX], found[n * FOUND_FIELDS + F_VALUE] = (
+                    lists.segments[slot * SEGMENT_FIELDS + AUX],
+                    value,
+                )
                 found[n * FOUND_FIELDS + F_MATCH] = -1
                 n += 1
     return n
@@ -111,7 +122,10 @@ def locate(store: Store, key: int, start: int, aux: int, value: int) -> tuple[in
     while True:
         if place >= lists.pages[(keys[key * KEY_FIELDS + CHILDREN] + page) * PAGE_FIELDS + COUNT]:
             page, place = page + 1, 0
-        if lists.segments[(slot_of(lists, keys, key, CHILDREN, page, place)) * SEGMENT_FIELDS + VALUE] == value:
+        if (
+            lists.segments[(slot_of(lists, keys, key, CHILDREN, page, place)) * SEGMENT_FIELDS + VALUE]
+            == value
+        ):
             return page, place
         place += 1
 
@@ -136,10 +150,17 @@ def add(store: Store, rows: Rows, change: Change, start: int, end: int, aux: int
 
 
 @inner
-def take_out(store: Store, rows: Rows, change: Change, scratch: Scratch, i: int, start: int, end: int) -> None:
+def take_out(
+    store: Store, rows: Rows, change: Change, scratch: Scratch, i: int, start: int, end: int
+) -> None:
     """Cut [start, end) out of a collected segment: its closed row, and open rows for what remains."""
     lists, keys, key, found = store.children, store.keys, change.key, scratch.found
-    from_, to, aux, value = found[i * FOUND_FIELDS + F_START], found[i * FOUND_FIELDS + F_END], found[i * FOUND_FIELDS + F_AUX], found[i * FOUND_FIELDS + F_VALUE]
+    from_, to, aux, value = (
+        found[i * FOUND_FIELDS + F_START],
+        found[i * FOUND_FIELDS + F_END],
+        found[i * FOUND_FIELDS + F_AUX],
+        found[i * FOUND_FIELDS + F_VALUE],
+    )
     page, place = locate(store, key, from_, aux, value)
     slot = slot_of(lists, keys, key, CHILDREN, page, place)
     table = table_of(store, value)
@@ -155,7 +176,9 @@ def take_out(store: Store, rows: Rows, change: Change, scratch: Scratch, i: int,
 
 
 @inner
-def find_listed(store: Store, scratch: Scratch, changes: Changes, record: int, value: int, aux: int, mask: int) -> int:
+def find_listed(
+    store: Store, scratch: Scratch, changes: Changes, record: int, value: int, aux: int, mask: int
+) -> int:
     """Which child of the record (from 0) a segment is of; -1 if it lists no such child."""
     first = changes.child_first[record]
     at = aux & mask
@@ -194,7 +217,9 @@ def index_listed(scratch: Scratch, changes: Changes, record: int) -> int:
 
 
 @spliced
-def match(store: Store, scratch: Scratch, changes: Changes, record: int, count: int, start: int, end: int) -> None:
+def match(
+    store: Store, scratch: Scratch, changes: Changes, record: int, count: int, start: int, end: int
+) -> None:
     """Match collected segments with listed children; chain each child's segments in order of time."""
     first = changes.child_first[record]
     found, listed = scratch.found, scratch.listed
@@ -205,7 +230,15 @@ def match(store: Store, scratch: Scratch, changes: Changes, record: int, count: 
         return
     mask = index_listed(scratch, changes, record)
     for i in range(count):
-        j = find_listed(store, scratch, changes, record, found[i * FOUND_FIELDS + F_VALUE], found[i * FOUND_FIELDS + F_AUX], mask)
+        j = find_listed(
+            store,
+            scratch,
+            changes,
+            record,
+            found[i * FOUND_FIELDS + F_VALUE],
+            found[i * FOUND_FIELDS + F_AUX],
+            mask,
+        )
         found[i * FOUND_FIELDS + F_MATCH], found[i * FOUND_FIELDS + F_NEXT] = j, -1
         if j < 0:
             continue
@@ -214,7 +247,9 @@ def match(store: Store, scratch: Scratch, changes: Changes, record: int, count: 
         else:
             found[(listed[j * LISTED_FIELDS + L_TAIL]) * FOUND_FIELDS + F_NEXT] = i
         listed[j * LISTED_FIELDS + L_TAIL] = i
-        listed[j * LISTED_FIELDS + L_COVERED] += min(found[i * FOUND_FIELDS + F_END], end) - max(found[i * FOUND_FIELDS + F_START], start)
+        listed[j * LISTED_FIELDS + L_COVERED] += min(found[i * FOUND_FIELDS + F_END], end) - max(
+            found[i * FOUND_FIELDS + F_START], start
+        )
         if not holds(store, changes, first + j, found[i * FOUND_FIELDS + F_VALUE]):
             listed[j * LISTED_FIELDS + L_DIFFERS] = 1
 
@@ -223,7 +258,9 @@ def match(store: Store, scratch: Scratch, changes: Changes, record: int, count: 
 def holds(store: Store, changes: Changes, child: int, value: int) -> bool:
     """Whether a segment has the values of a listed child."""
     start = changes.child_value_start[child]
-    return child_equals(store, value, changes.child_values, start, changes.child_value_start[child + 1] - start)
+    return child_equals(
+        store, value, changes.child_values, start, changes.child_value_start[child + 1] - start
+    )
 
 
 @inner
@@ -243,7 +280,9 @@ def keep_listed(store: Store, changes: Changes, child: int) -> int:
 
 
 @spliced
-def put_listed(store: Store, rows: Rows, scratch: Scratch, changes: Changes, change: Change, first: int, j: int) -> None:
+def put_listed(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, change: Change, first: int, j: int
+) -> None:
     """Make a listed child hold on the change's whole range."""
     i = scratch.listed[j * LISTED_FIELDS + L_HEAD]
     while i >= 0:
@@ -289,7 +328,7 @@ def assert_listed(
     if count == 0 and listing == 0:
         return False
     match(store, scratch, changes, record, count, change.start, change.end)
-    before = rows.count[0]
+    before = rows.filled[0]
     for i in range(count):
         if scratch.found[i * FOUND_FIELDS + F_MATCH] < 0:
             take_out(store, rows, change, scratch, i, change.start, change.end)
@@ -302,7 +341,7 @@ def assert_listed(
             patch_listed(store, rows, scratch, changes, change, first, j)
         else:
             put_listed(store, rows, scratch, changes, change, first, j)
-    return bool(rows.count[0] > before)
+    return bool(rows.filled[0] > before)
 
 
 @inner
@@ -326,8 +365,14 @@ def next_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int
             break
         if lists.pages[row * PAGE_FIELDS + LATEST] <= instant:
             continue
-        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
-            start, end = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END]
+        for slot in range(
+            lists.pages[row * PAGE_FIELDS + BASE],
+            lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
+        ):
+            start, end = (
+                lists.segments[slot * SEGMENT_FIELDS + START],
+                lists.segments[slot * SEGMENT_FIELDS + END],
+            )
             if start > instant:
                 nearest = min(nearest, start)
                 break
@@ -346,8 +391,14 @@ def bounds(store: Store, key: int, instant: int) -> bool:
             break
         if lists.pages[row * PAGE_FIELDS + LATEST] < instant:
             continue
-        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
-            if lists.segments[slot * SEGMENT_FIELDS + START] == instant or lists.segments[slot * SEGMENT_FIELDS + END] == instant:
+        for slot in range(
+            lists.pages[row * PAGE_FIELDS + BASE],
+            lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
+        ):
+            if (
+                lists.segments[slot * SEGMENT_FIELDS + START] == instant
+                or lists.segments[slot * SEGMENT_FIELDS + END] == instant
+            ):
                 return True
     return False
 
@@ -365,7 +416,15 @@ def retract(store: Store, rows: Rows, scratch: Scratch, change: Change) -> None:
     for i in range(count):
         if found[i * FOUND_FIELDS + F_END] == at:
             take_out(store, rows, change, scratch, i, found[i * FOUND_FIELDS + F_START], at)
-            add(store, rows, change, found[i * FOUND_FIELDS + F_START], change.end, found[i * FOUND_FIELDS + F_AUX], found[i * FOUND_FIELDS + F_VALUE])
+            add(
+                store,
+                rows,
+                change,
+                found[i * FOUND_FIELDS + F_START],
+                change.end,
+                found[i * FOUND_FIELDS + F_AUX],
+                found[i * FOUND_FIELDS + F_VALUE],
+            )
 
 
 @spliced

@@ -1,5 +1,8 @@
 """How kernels are compiled: without the GIL, cached on disk."""
 
+# ruff: noqa: ARG001
+# Numba passes to a code generator what it may need.
+
 import hashlib
 import os
 from collections.abc import Callable
@@ -7,11 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+i64: Any = np.int64
+"""A whole number as kernels need it: without it, a byte or'ed with a number becomes a float."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -65,11 +71,11 @@ def inner(function: F) -> F:
 
 
 def spliced(function: F) -> F:
-    """Like `inner`, for a function with one caller, which takes it in whole: not compiled by itself before."""
+    """Like `inner`, for a function with one caller, which takes it in whole: not compiled by itself."""
     return cast(F, njit(**_OPTIONS, **_INTERNAL, inline="always")(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _pointer(context: Any, array: Any) -> Any:
     pointer = types.CPointer(array.dtype)
 
@@ -79,7 +85,7 @@ def _pointer(context: Any, array: Any) -> Any:
     return pointer(array), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _prefetch(context: Any, pointer: Any, at: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())

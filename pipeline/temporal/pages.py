@@ -73,17 +73,25 @@ def copy_segments(lists: Lists, source: int, target: int, count: int) -> None:
     if source > target:
         for i in range(count):
             for f in range(SEGMENT_FIELDS):
-                lists.segments[(target + i) * SEGMENT_FIELDS + f] = lists.segments[(source + i) * SEGMENT_FIELDS + f]
+                lists.segments[(target + i) * SEGMENT_FIELDS + f] = lists.segments[
+                    (source + i) * SEGMENT_FIELDS + f
+                ]
     else:
         for i in range(count - 1, -1, -1):
             for f in range(SEGMENT_FIELDS):
-                lists.segments[(target + i) * SEGMENT_FIELDS + f] = lists.segments[(source + i) * SEGMENT_FIELDS + f]
+                lists.segments[(target + i) * SEGMENT_FIELDS + f] = lists.segments[
+                    (source + i) * SEGMENT_FIELDS + f
+                ]
 
 
 @spliced
 def insert_page(lists: Lists, keys: Ints, key: int, level: int, at: int) -> int:
     """Make room for a page at `at` in the key's directory; the row to fill."""
-    base, used, size_class = keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1], keys[key * KEY_FIELDS + level + 2]
+    base, used, size_class = (
+        keys[key * KEY_FIELDS + level],
+        keys[key * KEY_FIELDS + level + 1],
+        keys[key * KEY_FIELDS + level + 2],
+    )
     if used == 0:
         base, size_class = new_directory(lists, 0), 0
     elif used == 1 << size_class:
@@ -96,7 +104,11 @@ def insert_page(lists: Lists, keys: Ints, key: int, level: int, at: int) -> int:
     for i in range(used, at, -1):
         for f in range(PAGE_FIELDS):
             lists.pages[(base + i) * PAGE_FIELDS + f] = lists.pages[(base + i - 1) * PAGE_FIELDS + f]
-    keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1], keys[key * KEY_FIELDS + level + 2] = base, used + 1, size_class
+    keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1], keys[key * KEY_FIELDS + level + 2] = (
+        base,
+        used + 1,
+        size_class,
+    )
     return base + at
 
 
@@ -104,7 +116,9 @@ def insert_page(lists: Lists, keys: Ints, key: int, level: int, at: int) -> int:
 def remove_page(lists: Lists, keys: Ints, key: int, level: int, at: int) -> None:
     """Drop an empty page from the key's directory."""
     base, used = keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level + 1]
-    free_page(lists, lists.pages[(base + at) * PAGE_FIELDS + BASE], lists.pages[(base + at) * PAGE_FIELDS + CLASS])
+    free_page(
+        lists, lists.pages[(base + at) * PAGE_FIELDS + BASE], lists.pages[(base + at) * PAGE_FIELDS + CLASS]
+    )
     for i in range(at, used - 1):
         for f in range(PAGE_FIELDS):
             lists.pages[(base + i) * PAGE_FIELDS + f] = lists.pages[(base + i + 1) * PAGE_FIELDS + f]
@@ -130,7 +144,9 @@ def find_page(lists: Lists, keys: Ints, key: int, level: int, start: int, aux: i
     while low < high:
         middle = (low + high + 1) >> 1
         first = lists.pages[(base + middle) * PAGE_FIELDS + FIRST]
-        if first < start or (first == start and lists.pages[(base + middle) * PAGE_FIELDS + FIRST_AUX] <= aux):
+        if first < start or (
+            first == start and lists.pages[(base + middle) * PAGE_FIELDS + FIRST_AUX] <= aux
+        ):
             low = middle
         else:
             high = middle - 1
@@ -161,7 +177,11 @@ def slot_of(lists: Lists, keys: Ints, key: int, level: int, page: int, place: in
 def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int) -> tuple[int, int]:
     """Grow or split a full page; the position at which an insertion at (page, place) now belongs."""
     row = keys[key * KEY_FIELDS + level] + page
-    base, count, size_class = lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT], lists.pages[row * PAGE_FIELDS + CLASS]
+    base, count, size_class = (
+        lists.pages[row * PAGE_FIELDS + BASE],
+        lists.pages[row * PAGE_FIELDS + COUNT],
+        lists.pages[row * PAGE_FIELDS + CLASS],
+    )
     if size_class < LARGEST_CLASS:
         larger = new_page(lists, size_class + 1)
         copy_segments(lists, base, larger, count)
@@ -176,7 +196,10 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
     added = insert_page(lists, keys, key, level, page + 1)
     row = keys[key * KEY_FIELDS + level] + page
     lists.pages[row * PAGE_FIELDS + COUNT] = kept
-    lists.pages[added * PAGE_FIELDS + FIRST], lists.pages[added * PAGE_FIELDS + FIRST_AUX] = lists.segments[target * SEGMENT_FIELDS + START], lists.segments[target * SEGMENT_FIELDS + AUX]
+    lists.pages[added * PAGE_FIELDS + FIRST], lists.pages[added * PAGE_FIELDS + FIRST_AUX] = (
+        lists.segments[target * SEGMENT_FIELDS + START],
+        lists.segments[target * SEGMENT_FIELDS + AUX],
+    )
     lists.pages[added * PAGE_FIELDS + BASE], lists.pages[added * PAGE_FIELDS + COUNT] = target, count - kept
     lists.pages[added * PAGE_FIELDS + CLASS] = LARGEST_CLASS
     refresh_latest(lists, row)
@@ -205,7 +228,11 @@ def insert(
         base = new_page(lists, 0)
         page, place = 0, 0
         row = insert_page(lists, keys, key, level, 0)
-        lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT], lists.pages[row * PAGE_FIELDS + CLASS] = base, 0, 0
+        (
+            lists.pages[row * PAGE_FIELDS + BASE],
+            lists.pages[row * PAGE_FIELDS + COUNT],
+            lists.pages[row * PAGE_FIELDS + CLASS],
+        ) = base, 0, 0
         lists.pages[row * PAGE_FIELDS + LATEST] = end
     else:
         page = find_page(lists, keys, key, level, start, aux)
@@ -219,7 +246,11 @@ def insert(
     if place < count:
         copy_segments(lists, slot, slot + 1, count - place)
     segments = lists.segments
-    segments[slot * SEGMENT_FIELDS + START], segments[slot * SEGMENT_FIELDS + AUX], segments[slot * SEGMENT_FIELDS + END] = start, aux, end
+    (
+        segments[slot * SEGMENT_FIELDS + START],
+        segments[slot * SEGMENT_FIELDS + AUX],
+        segments[slot * SEGMENT_FIELDS + END],
+    ) = start, aux, end
     segments[slot * SEGMENT_FIELDS + SYSTEM], segments[slot * SEGMENT_FIELDS + OFFSET] = system, offset
     segments[slot * SEGMENT_FIELDS + META], segments[slot * SEGMENT_FIELDS + VALUE] = meta, value
     lists.pages[row * PAGE_FIELDS + COUNT] = count + 1
@@ -241,7 +272,10 @@ def remove(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int
     copy_segments(lists, base + place + 1, base + place, count - place - 1)
     lists.pages[row * PAGE_FIELDS + COUNT] = count - 1
     if place == 0:
-        lists.pages[row * PAGE_FIELDS + FIRST], lists.pages[row * PAGE_FIELDS + FIRST_AUX] = lists.segments[base * SEGMENT_FIELDS + START], lists.segments[base * SEGMENT_FIELDS + AUX]
+        lists.pages[row * PAGE_FIELDS + FIRST], lists.pages[row * PAGE_FIELDS + FIRST_AUX] = (
+            lists.segments[base * SEGMENT_FIELDS + START],
+            lists.segments[base * SEGMENT_FIELDS + AUX],
+        )
     if end == lists.pages[row * PAGE_FIELDS + LATEST]:
         refresh_latest(lists, row)
 

@@ -8,8 +8,8 @@ from pipeline.temporal.store import (
     END,
     KEY_FIELDS,
     PAGE_FIELDS,
-    PARENTS,
     PARENT_PAGES,
+    PARENTS,
     SEGMENT_FIELDS,
     START,
     VALUE,
@@ -41,13 +41,19 @@ def first_ending_after(lists: Lists, keys: Ints, key: int, instant: int) -> tupl
         return NOWHERE
     page = find_page(lists, keys, key, PARENTS, instant, 0)
     place = lower_bound(lists, keys[key * KEY_FIELDS + PARENTS] + page, instant, 0)
-    if place > 0 and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place - 1)) * SEGMENT_FIELDS + END] > instant:
+    if (
+        place > 0
+        and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place - 1)) * SEGMENT_FIELDS + END]
+        > instant
+    ):
         return page, place - 1
     return settle(lists, keys, key, page, place)
 
 
 @inner
-def holds_throughout(store: Store, key: int, start: int, end: int, payload: Bytes, at: int, length: int) -> bool:
+def holds_throughout(
+    store: Store, key: int, start: int, end: int, payload: Bytes, at: int, length: int
+) -> bool:
     """Whether [start, end) is covered without a gap by segments of these values."""
     lists, keys = store.parents, store.keys
     page, place = first_ending_after(lists, keys, key, start)
@@ -72,7 +78,11 @@ def put(store: Store, rows: Rows, change: Change, value: int) -> None:
     page, place = first_ending_after(lists, keys, key, start)
     while page >= 0:
         slot = slot_of(lists, keys, key, PARENTS, page, place)
-        from_, to, old = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END], lists.segments[slot * SEGMENT_FIELDS + VALUE]
+        from_, to, old = (
+            lists.segments[slot * SEGMENT_FIELDS + START],
+            lists.segments[slot * SEGMENT_FIELDS + END],
+            lists.segments[slot * SEGMENT_FIELDS + VALUE],
+        )
         if from_ >= end:
             break
         emit_closed(rows, lists, slot, 0, change)
@@ -138,7 +148,12 @@ def overlaps(store: Store, key: int, start: int, end: int) -> bool:
     page, place = first_ending_after(store.parents, store.keys, key, start)
     if page < 0:
         return False
-    return bool(store.parents.segments[(slot_of(store.parents, store.keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START] < end)
+    return bool(
+        store.parents.segments[
+            (slot_of(store.parents, store.keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START
+        ]
+        < end
+    )
 
 
 @inner
@@ -151,7 +166,11 @@ def patch(store: Store, rows: Rows, change: Change, payload: Bytes, at: int, wid
         from_, to, old = change.end, change.end, -1
         if page >= 0:
             slot = slot_of(lists, keys, key, PARENTS, page, place)
-            from_, to, old = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END], lists.segments[slot * SEGMENT_FIELDS + VALUE]
+            from_, to, old = (
+                lists.segments[slot * SEGMENT_FIELDS + START],
+                lists.segments[slot * SEGMENT_FIELDS + END],
+                lists.segments[slot * SEGMENT_FIELDS + VALUE],
+            )
         if from_ > reached:
             if filling < 0:
                 filling = merge(store, -1, payload, at, widths)
@@ -186,7 +205,11 @@ def ends_at(store: Store, key: int, instant: int) -> tuple[int, int]:
     """The position of the segment that ends at `instant`."""
     lists, keys = store.parents, store.keys
     page, place = first_ending_after(lists, keys, key, instant - 1)
-    if page >= 0 and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + END] == instant:
+    if (
+        page >= 0
+        and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + END]
+        == instant
+    ):
         return page, place
     return NOWHERE
 
@@ -196,7 +219,11 @@ def starts_at(store: Store, key: int, instant: int) -> tuple[int, int]:
     """The position of the segment that starts at `instant`."""
     lists, keys = store.parents, store.keys
     page, place = first_ending_after(lists, keys, key, instant)
-    if page >= 0 and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START] == instant:
+    if (
+        page >= 0
+        and lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START]
+        == instant
+    ):
         return page, place
     return NOWHERE
 
@@ -206,7 +233,9 @@ def spans(store: Store, key: int, instant: int) -> bool:
     """Whether a segment holds both just before and at `instant`."""
     lists, keys = store.parents, store.keys
     page, place = first_ending_after(lists, keys, key, instant)
-    return page >= 0 and bool(lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START] < instant)
+    return page >= 0 and bool(
+        lists.segments[(slot_of(lists, keys, key, PARENTS, page, place)) * SEGMENT_FIELDS + START] < instant
+    )
 
 
 @inner
@@ -215,7 +244,11 @@ def cut(store: Store, rows: Rows, change: Change, instant: int) -> None:
     lists, keys, key = store.parents, store.keys, change.key
     page, place = first_ending_after(lists, keys, key, instant)
     slot = slot_of(lists, keys, key, PARENTS, page, place)
-    start, end, value = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + END], lists.segments[slot * SEGMENT_FIELDS + VALUE]
+    start, end, value = (
+        lists.segments[slot * SEGMENT_FIELDS + START],
+        lists.segments[slot * SEGMENT_FIELDS + END],
+        lists.segments[slot * SEGMENT_FIELDS + VALUE],
+    )
     emit_closed(rows, lists, slot, 0, change)
     set_end(lists, keys, key, PARENTS, page, place, instant)
     claim_segment(lists, slot, change)
@@ -233,7 +266,10 @@ def retract(store: Store, rows: Rows, change: Change) -> None:
             put(store, rows, change, -1)
         return
     slot = slot_of(lists, keys, key, PARENTS, page, place)
-    start, value = lists.segments[slot * SEGMENT_FIELDS + START], lists.segments[slot * SEGMENT_FIELDS + VALUE]
+    start, value = (
+        lists.segments[slot * SEGMENT_FIELDS + START],
+        lists.segments[slot * SEGMENT_FIELDS + VALUE],
+    )
     emit_closed(rows, lists, slot, 0, change)
     remove(lists, keys, key, PARENTS, page, place)
     put(store, rows, change, -1)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.temporal.jit import borrow, inner, spliced
+from pipeline.temporal.jit import borrow, spliced
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -65,7 +65,7 @@ class Store(NamedTuple):
     Attributes:
         keys: int64[keys, KEY_FIELDS].
         parents, children: the segments of the two levels.
-        arena: bytes of values; a child's are its table (2 bytes), the length of its key (4), its key, its values.
+        arena: bytes of values; a child's are its table (2 bytes), its key's length (4), its key, its values.
         used: int64[1], bytes of the arena in use.
     """
 

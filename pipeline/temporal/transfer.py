@@ -4,20 +4,16 @@ A key is its last system time (i64), 8 bytes of zeros, the number of its parent 
 then per segment its fields but VALUE (i64 each), the length of its value (u32), and the value.
 """
 
-import numpy as np
-
-from pipeline.temporal.jit import borrow, inner, kernel
-from pipeline.temporal.pages import free_directory, free_page, insert
+from pipeline.temporal.jit import i64, inner, kernel
+from pipeline.temporal.pages import insert
 from pipeline.temporal.store import (
     AUX,
     BASE,
     CHILDREN,
-    CLASS,
     COUNT,
     END,
     KEY_FIELDS,
     LAST,
-    LENGTH_BITS,
     META,
     OFFSET,
     PAGE_FIELDS,
@@ -30,7 +26,6 @@ from pipeline.temporal.store import (
     Ints,
     Lists,
     Store,
-    borrow_lists,
     borrow_store,
 )
 from pipeline.temporal.values import claim, copy_bytes, length_of, place_of, read_u32
@@ -49,11 +44,11 @@ def write_i64(out: Bytes, at: int, value: int) -> None:
 @inner
 def read_i64(data: Bytes, at: int) -> int:
     """A signed 64-bit integer, little-endian."""
-    value = np.int64(data[at + 7])
+    value = i64(data[at + 7])
     if value >= 128:
         value -= 256
     for i in range(6, -1, -1):
-        value = (value << 8) | np.int64(data[at + i])
+        value = (value << 8) | i64(data[at + i])
     return value
 
 
@@ -68,8 +63,13 @@ def write_u32(out: Bytes, at: int, value: int) -> None:
 def size_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
     """Bytes that a list of segments takes outside."""
     size = 0
-    for row in range(keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]):
-        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
+    for row in range(
+        keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]
+    ):
+        for slot in range(
+            lists.pages[row * PAGE_FIELDS + BASE],
+            lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
+        ):
             size += FIXED + length_of(lists.segments[slot * SEGMENT_FIELDS + VALUE])
     return size
 
@@ -89,8 +89,13 @@ def sizes(store: Store, numbers: Ints, starts: Ints) -> None:
 def write_list(store: Store, lists: Lists, key: int, level: int, out: Bytes, at: int, count_at: int) -> int:
     """Write a list of segments, and their number at `count_at`; where the next bytes go."""
     keys, count = store.keys, 0
-    for row in range(keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]):
-        for slot in range(lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT]):
+    for row in range(
+        keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]
+    ):
+        for slot in range(
+            lists.pages[row * PAGE_FIELDS + BASE],
+            lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
+        ):
             for f in range(VALUE):
                 write_i64(out, at + 8 * f, lists.segments[slot * SEGMENT_FIELDS + f])
             value = lists.segments[slot * SEGMENT_FIELDS + VALUE]

@@ -1,12 +1,10 @@
 """Values as bytes: kept in the arena, compared, and merged by a patch.
 
 A payload is ``u16 n``, n bytes of bitmap (trailing zeros trimmed), then the present columns in order: 8 or
-16 bytes, or a u32 length and bytes. A patch has a second bitmap of the columns given in front. All little-endian.
+16 bytes, or a u32 length and bytes. A patch has one more bitmap in front: columns given. Little-endian.
 """
 
-import numpy as np
-
-from pipeline.temporal.jit import inner
+from pipeline.temporal.jit import i64, inner
 from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, Store
 
 CHILD_HEADER = 6
@@ -87,13 +85,13 @@ def keep_child(
 @inner
 def read_u16(data: Bytes, at: int) -> int:
     """An unsigned 16-bit integer."""
-    return np.int64(data[at]) | (np.int64(data[at + 1]) << 8)
+    return i64(data[at]) | (i64(data[at + 1]) << 8)
 
 
 @inner
 def read_u32(data: Bytes, at: int) -> int:
     """An unsigned 32-bit integer."""
-    return np.int64(data[at]) | (np.int64(data[at + 1]) << 8) | (np.int64(data[at + 2]) << 16) | (np.int64(data[at + 3]) << 24)
+    return i64(data[at]) | (i64(data[at + 1]) << 8) | (i64(data[at + 2]) << 16) | (i64(data[at + 3]) << 24)
 
 
 @inner
@@ -148,11 +146,11 @@ def merge(store: Store, old: int, patch: Bytes, at: int, widths: Ints) -> int:
     to = start + 2
     size = 0
     for i in range(max(old_size, given_size)):
-        bits = np.int64(arena[before + i]) if i < old_size else 0
+        bits = i64(arena[before + i]) if i < old_size else 0
         if i < given_size:
-            bits &= ~np.int64(patch[given + i]) & 255
+            bits &= ~i64(patch[given + i]) & 255
         if i < new_size:
-            bits |= np.int64(patch[new + i])
+            bits |= i64(patch[new + i])
         arena[to + i] = bits
         if bits != 0:
             size = i + 1

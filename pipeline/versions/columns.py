@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.decode.machine import load64
 from pipeline.decode.memory import copy
 from pipeline.schema import INSTANT, Column, Kind
-from pipeline.temporal.jit import borrow, inner, kernel, prefetch
+from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.values import bit, read_u16, read_u32
 
@@ -68,7 +68,7 @@ class Decoded:
 @inner
 def load64_signed(data: Bytes, at: int) -> int:
     """A signed 64-bit integer, little-endian."""
-    return np.int64(load64(data, at))
+    return i64(load64(data, at))
 
 
 @inner
@@ -159,10 +159,12 @@ def _varying(
         half = places.size // 2
         if half == 0:
             raise OverflowError("one value of over 2 GiB")
-        whole = np.ones(places.size, np.uint8) if valid is None else np.unpackbits(
-            np.frombuffer(valid, np.uint8), bitorder="little", count=places.size
+        whole = (
+            np.ones(places.size, np.uint8)
+            if valid is None
+            else np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little", count=places.size)
         )
-        parts = []
+        parts: list[pa.Array] = []
         for part in (slice(0, half), slice(half, None)):
             bits = whole[part]
             buffer = pa.py_buffer(np.packbits(bits, bitorder="little"))
@@ -182,12 +184,16 @@ def key_arrays(columns: Sequence[Column], data: Bytes, places: Ints) -> list[pa.
     return [arrow_array(c, data, room.low[i], room.high[i], room.present[i]) for i, c in enumerate(columns)]
 
 
-def value_arrays(columns: Sequence[Column], data: Bytes, places: Ints) -> list[pa.Array | pa.ChunkedArray | None]:
+def value_arrays(
+    columns: Sequence[Column], data: Bytes, places: Ints
+) -> list[pa.Array | pa.ChunkedArray | None]:
     """Value columns of n rows whose payloads start at `places`; None for columns without a type yet."""
     layout, room = Layout(tuple(columns)), Decoded.room(len(columns), places.size)
     decode_values(data, places, layout.widths, room.low, room.high, room.present)
     return [
-        None if c.type.kind is Kind.UNKNOWN else arrow_array(c, data, room.low[i], room.high[i], room.present[i])
+        None
+        if c.type.kind is Kind.UNKNOWN
+        else arrow_array(c, data, room.low[i], room.high[i], room.present[i])
         for i, c in enumerate(columns)
     ]
 

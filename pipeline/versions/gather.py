@@ -105,7 +105,7 @@ def places(references: Ints) -> Ints:
 
 
 def rank_keys(schema: TableSchema, keys: Keys, fields: Ints) -> tuple[Ints, int]:
-    """int64[all keys]: the rank of each parent key that rows are of, in order of its columns; and how many."""
+    """int64[all keys]: the rank of each parent key that rows are of, by its columns; and how many."""
     marked = np.zeros(int(keys.used[0]), np.uint8)
     mark_used(fields, marked)
     used = np.flatnonzero(marked)
@@ -122,7 +122,9 @@ def _sortable(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return array.storage if isinstance(array, pa.ExtensionArray) else array
 
 
-def gather(dataset: DatasetSchema, topic: str, store: Store, keys: Keys, fields: Ints) -> tuple[TableVersions, ...]:
+def gather(
+    dataset: DatasetSchema, topic: str, store: Store, keys: Keys, fields: Ints
+) -> tuple[TableVersions, ...]:
     """Build the Arrow tables of an epoch.
 
     Args:
@@ -203,5 +205,3 @@ def _operation(meta: Ints) -> pa.Array:
 
 def _partition(meta: Ints) -> pa.Array:
     return pa.array((meta >> META_PARTITION).astype(np.int32))
-
-
