@@ -2,6 +2,7 @@
 
 import base64
 import datetime as dt
+import itertools
 import uuid
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -85,3 +86,35 @@ def _value(column: Column, value: Any) -> Any:
     if isinstance(value, uuid.UUID):
         return str(value)
     return value
+
+
+def diff_json(model: Model, before: int, after: int, table: str | None = None) -> list[dict[str, Any]]:
+    """What ``bitlake diff`` prints: the pieces of valid time, cell by cell, that are believed to be others."""
+    sides = [model.timeline(system, table) for system in (before, after)]
+    columns = model.dataset.table(table or model.dataset.name)
+    valid = date_json if model.dataset.dated else instant_json
+    result: list[dict[str, Any]] = []
+    for key in sorted({row.key for rows in sides for row in rows}):
+        own = [[row for row in rows if row.key == key] for rows in sides]
+        edges = sorted({edge for rows in own for row in rows for edge in (row.valid_from, row.valid_to)})
+        names = {c.name: _value(c, v) for c, v in zip(columns.key, key, strict=True)}
+        for low, high in itertools.pairwise(edges):
+            old, new = (_believed(columns, names, rows, low) for rows in own)
+            end = None if high == model.dataset.end else valid(high)
+            change = "added" if old is None else "removed" if new is None else "changed"
+            piece = {"change": change, "old": old, "new": new}
+            if old == new:
+                continue
+            last = result[-1] if result else {}
+            if last.get("valid_to") == valid(low) and last == {**last, **names, **piece}:
+                last["valid_to"] = end
+            else:
+                result.append({**names, "valid_from": valid(low), "valid_to": end, **piece})
+    return result
+
+
+def _believed(table: Table, names: dict[str, Any], rows: Sequence[Row], at: int) -> dict[str, Any] | None:
+    for row in rows:
+        if row.valid_from <= at < row.valid_to:
+            return names | {c.name: _value(c, row.values.get(c.name)) for c in table.columns}
+    return None

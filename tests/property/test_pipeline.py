@@ -1,0 +1,102 @@
+"""The whole pipeline, from JSON Lines to answers, against the naive model."""
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from pipeline.source.files import FileSource
+from tests.model.strategies import Stream, random_stream, streams
+from tests.property.differential import (
+    Way,
+    answers_that_differ,
+    differences,
+    load,
+    model_of,
+    objects,
+    random_way,
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_histories_and_counts_are_the_models(tmp_path: Path, seed: int) -> None:
+    assert differences(tmp_path, random_stream(seed, 60), seed=seed) == []
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(streams(max_size=10))
+def test_any_stream(stream: Stream) -> None:
+    with TemporaryDirectory() as directory:
+        assert differences(Path(directory), stream, seed=len(stream.records)) == []
+
+
+@pytest.mark.parametrize("seed", [101])
+def test_the_state_is_rebuilt_from_the_tables(tmp_path: Path, seed: int) -> None:
+    assert differences(tmp_path, random_stream(seed, 60), seed=seed, rebuild=True) == []
+
+
+@pytest.mark.parametrize("seed", [200])
+def test_answers_at_any_point_are_the_models(tmp_path: Path, seed: int) -> None:
+    stream = random_stream(seed, 60)
+    lake, _ = load(tmp_path, stream, random_way(seed, 60))
+    assert answers_that_differ(lake, model_of(stream), seed=seed, points=3) == []
+
+
+@pytest.mark.parametrize("seed", [301])
+def test_upsert_answers_as_append_does(tmp_path: Path, seed: int) -> None:
+    stream = random_stream(seed, 60)
+    append, counts = load(tmp_path / "append", stream, Way(25, (30,)))
+    upsert, same_counts = load(tmp_path / "upsert", stream, Way(25, (30,), mode="upsert"))
+    assert counts == same_counts
+    for table in append.tables:
+        histories = [objects(lake.history(table, provenance=True)) for lake in (append, upsert)]
+        assert histories[0] == histories[1]
+    assert answers_that_differ(upsert, model_of(stream), seed=seed, points=2) == []
+
+
+@pytest.mark.parametrize("records", [1, 17])
+def test_blocks_of_any_size_leave_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: int
+) -> None:
+    monkeypatch.setattr("pipeline.engine.load.FileSource", partial(FileSource, block_records=records))
+    assert differences(tmp_path, random_stream(400, 60), seed=400) == []
+
+
+def test_keys_that_leave_memory_come_back_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pipeline.engine.dataset")
+    monkeypatch.setattr("pipeline.engine.load.FileSource", partial(FileSource, block_records=5))
+    monkeypatch.setattr("pipeline.engine.dataset.CHECKPOINT_RECORDS", 15)
+    monkeypatch.setattr("pipeline.engine.dataset.physical_memory", lambda: 2)
+    stream = random_stream(401, 80)
+    lake, _ = load(tmp_path, stream, Way(5, (40,)))
+    assert caplog.messages.count("cold keys left memory") > 5
+    assert answers_that_differ(lake, model_of(stream), seed=401, points=2) == []
+
+
+@pytest.mark.parametrize("limit", [10])
+def test_an_epoch_may_end_within_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr("pipeline.engine.timelines.ROW_LIMIT", limit)
+    assert differences(tmp_path, random_stream(402, 40), seed=402) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hundred", range(10, 16))
+def test_hundreds_of_streams(tmp_path: Path, hundred: int) -> None:
+    for seed in range(100 * hundred, 100 * hundred + 100):
+        stream = random_stream(seed, 150 if seed % 3 == 0 else 60)
+        mode = "upsert" if seed % 5 == 4 else "append"
+        found = differences(tmp_path / str(seed), stream, seed=seed, rebuild=seed % 2 == 1, mode=mode)
+        assert found == [], f"seed {seed}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2000, 2040))
+def test_many_answers(tmp_path: Path, seed: int) -> None:
+    stream = random_stream(seed, 80)
+    mode = "upsert" if seed % 2 else "append"
+    lake, _ = load(tmp_path, stream, random_way(seed, 80, mode=mode))
+    assert answers_that_differ(lake, model_of(stream), seed=seed, points=6) == []
