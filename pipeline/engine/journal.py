@@ -2,8 +2,8 @@
 
 One backend serves all datasets of a lake. Under a dataset's prefix lie: its *mark* (the epoch and position
 that the state stands for), its *intent* (the epoch being committed), the *log* of changes since keys were
-last written, by epoch and block, *keys*, each as `pipeline.temporal.transfer` writes it, and what was *reported*:
-the progress of the last load whose caller was told that it is finished.
+last written, by epoch and block, *keys*, each as `pipeline.temporal.transfer` writes it, and what was
+*reported*: the progress of the last load whose caller was told that it is finished.
 """
 
 import json

@@ -21,7 +21,8 @@ DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, WRITE, TABLES = (
     "bitlake.write",
     "bitlake.tables",
 )
-"""Snapshot summary properties; `WRITE` names the one write of the epoch that was committed, `TABLES` its tables."""
+"""Snapshot summary properties; `WRITE` names the one write of the epoch that was committed, and `TABLES` its
+tables but the one of dead letters."""
 
 
 @dataclass(frozen=True)

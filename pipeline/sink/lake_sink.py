@@ -120,7 +120,9 @@ class LakeSink:
             Refused: another writer committed this epoch or a later one.
             Unavailable: the catalog does not answer; some tables may have the epoch. Call again.
         """
-        members = sorted(part.identifier for part in files.tables if part.identifier != self._dead_letter_table)
+        members = sorted(
+            part.identifier for part in files.tables if part.identifier != self._dead_letter_table
+        )
         summary = files.position.to_summary(files.dataset)
         summary |= {WRITE: files.write, TABLES: json.dumps(members)}
         reach("before-first-commit")

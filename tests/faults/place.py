@@ -1,0 +1,145 @@
+"""A lake whose writers are killed, and what the naive model says must be in it."""
+
+import gzip
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.plain import plain_rows
+from pipeline.engine.journal import Journal
+from pipeline.lake import Lake
+from pipeline.sink.catalog import open_catalog
+from pipeline.sink.epoch import Position, newest_summary
+from pipeline.sink.lake_sink import LakeSink
+from state import open_state
+from tests.faults.runs import OUTCOME, Load
+from tests.forks import Forks
+from tests.model import Model
+from tests.model.compare import history_json
+from tests.model.generate import Entry
+from tests.model.strategies import random_stream
+
+KILLED = -9
+
+
+class Place:
+    """A folder with a lake of some datasets, written by processes of `forks`."""
+
+    def __init__(self, folder: Path, forks: Forks, *entries: Entry, commit_records: int = 7) -> None:
+        self.folder, self.entries, self._forks = folder, entries, forks
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"commit": {"records": commit_records, "seconds": 3600}, "datasets": entries}
+        (folder / "lake.yaml").write_text(json.dumps(content))
+
+    @property
+    def lake(self) -> Lake:
+        """The lake, opened anew."""
+        return Lake.open(self.folder / "lake.yaml", {})
+
+    @property
+    def state(self) -> Path:
+        """The state directory."""
+        return self.lake.config.state
+
+    def file(self, name: str, lines: Sequence[bytes]) -> str:
+        """Write a file of lines; compressed if its name says so."""
+        path, data = self.folder / name, b"".join(line + b"\n" for line in lines)
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return str(path)
+
+    def kill(self, load: Load, point: str) -> None:
+        """Load until the process dies at `point`, which it must reach."""
+        status = self._run(load, point)
+        assert status == KILLED, f"ended with {status} and never came to {point}"
+
+    def finish(self, load: Load) -> dict[str, Any]:
+        """Load to the end; the summary."""
+        assert self._run(load) == 0
+        outcome: dict[str, Any] = json.loads((self.folder / OUTCOME).read_text())
+        assert "error" not in outcome, outcome
+        return outcome
+
+    def refused(self, load: Load) -> str:
+        """Load, which must be refused; the message."""
+        assert self._run(load) == 0
+        outcome = json.loads((self.folder / OUTCOME).read_text())
+        assert outcome.get("error") == "Refused", outcome
+        return str(outcome["message"])
+
+    def proceeds(self, model: Model, *, seed: int) -> None:
+        """More records go on from where the tables are; first with the state there is, then without."""
+        self.check(model)
+        stream = random_stream(seed, 24, entry=self.entries[0])
+        for name, lines in (("kept", stream.envelope_lines()[:12]), ("lost", stream.envelope_lines()[12:])):
+            if name == "lost":
+                self.lose_state()
+            self.finish(Load(model.dataset.name, [self.file(f"{name}.jsonl", lines)]))
+            model.load(lines, started=0, envelope=True, first=model.records)
+            self.check(model)
+
+    def lose_state(self) -> None:
+        """Delete the state directory."""
+        shutil.rmtree(self.state)
+
+    def position(self, dataset: str) -> Position:
+        """Where the dataset's tables are, which must all be at the same epoch."""
+        catalog = open_catalog(self.lake.config.catalog)
+        tables = [t for name, t in self.lake.tables.items() if name.split("__")[0] == dataset]
+        found = [newest_summary(catalog.load_table(t.identifier).metadata, dataset) for t in tables]
+        positions = [Position.from_summary(summary) for summary in found if summary is not None]
+        assert len(positions) == len(tables)
+        assert all(p == positions[0] for p in positions), positions
+        backend = open_state(self.state)
+        try:
+            journal = Journal(backend, dataset)
+            assert (journal.mark(), journal.intent()) == (positions[0], None)
+        finally:
+            backend.close()
+        return positions[0]
+
+    def check(self, model: Model, *, exact_times: bool = True) -> None:
+        """What the tables hold is what the model says: rows, dead letters, offsets and clocks."""
+        name = model.dataset.name
+        position = self.position(name)
+        assert position.offsets == ({0: model.records} if model.records else {})
+        if exact_times:
+            assert position.clocks == model.clocks
+        for table in model.dataset.tables:
+            self._check_history(model, table.name)
+            self._check_rows(model, table.name)
+        self._check_dead_letters(model)
+
+    def _check_history(self, model: Model, table: str) -> None:
+        rows = self.lake.history(table, provenance=True)
+        got = [dict(zip(rows.column_names, row, strict=True)) for row in plain_rows(rows)]
+        want = history_json(model, table)
+        for row in (*got, *want):
+            del row["source_topic"]
+        for i, (a, b) in enumerate(zip(got, want, strict=False)):
+            assert a == b, f"{table}, row {i}: {json.dumps(a)} instead of {json.dumps(b)}"
+        assert len(got) == len(want), table
+
+    def _check_rows(self, model: Model, table: str) -> None:
+        """Every appended row is in the table once, open twins of closed rows too."""
+        catalog = open_catalog(self.lake.config.catalog)
+        sink = LakeSink(catalog, self.lake.config.dead_letters.table)
+        names = ("source_offset", "closed_by_offset")
+        got: Counter[tuple[Any, ...]] = Counter()
+        for batch in sink.scan_versions(self.lake.tables[table]):
+            got.update(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
+        rows = (row for row in model.rows if row.table == table)
+        assert got == Counter((row.opened.offset, row.closed.offset if row.closed else None) for row in rows)
+
+    def _check_dead_letters(self, model: Model) -> None:
+        catalog = open_catalog(self.lake.config.catalog)
+        rows = catalog.load_table(self.lake.config.dead_letters.table).scan().to_arrow().to_pylist()
+        mine = [row for row in rows if row["dataset"] == model.dataset.name]
+        assert sorted(row["offset"] for row in mine) == [letter.offset for letter in model.dead], mine
+        assert len({row["id"] for row in mine}) == len(mine)
+
+    def _run(self, load: Load, fault: str = "") -> int:
+        return self._forks.run(str(self.folder), json.dumps(asdict(load)), fault=fault)

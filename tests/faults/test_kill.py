@@ -1,0 +1,150 @@
+"""Killed at a point of the protocol and loaded again: the tables are as if nothing had happened."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from pipeline.faults import (
+    CHECKPOINT_POINTS,
+    COMMIT_POINTS,
+    EPOCH_POINTS,
+    LOAD_POINTS,
+    REBUILD_POINTS,
+    SETTLE_POINTS,
+)
+from tests.faults.place import Place
+from tests.faults.runs import BONDS, Load
+from tests.forks import Forks
+from tests.model import Model
+from tests.model.strategies import random_stream
+
+RECORDS = 24
+EPOCHS = 3
+"""Epochs of so many records: one ends before the block that would be its fourth, blocks having three lines."""
+LISTED = EPOCH_POINTS[EPOCH_POINTS.index("after-file-list") :]
+"""Points at which an epoch is left for the next process to finish."""
+
+
+class Story:
+    """A stream of random records, one file, and what the model makes of it."""
+
+    def __init__(self, folder: Path, forks: Forks, seed: int, *, checkpoint_records: int = 8_000_000) -> None:
+        self.seed = seed
+        lines = random_stream(seed, RECORDS, entry=BONDS).envelope_lines()
+        self.place = Place(folder, forks, BONDS)
+        self.load = Load("bonds", [self.place.file("a.jsonl", lines)], checkpoint_records=checkpoint_records)
+        self.model = Model(BONDS).load(lines, started=0, envelope=True)
+
+    def kill(self, *points: str) -> "Story":
+        for point in points:
+            self.place.kill(self.load, point)
+        return self
+
+    def ends_well(self) -> None:
+        self.place.finish(self.load)
+        self.place.check(self.model)
+
+    def proceeds(self) -> None:
+        self.place.finish(self.load)
+        self.place.proceeds(self.model, seed=self.seed + 1)
+
+
+def seed_of(*points: str) -> int:
+    return sum(map(ord, "".join(points)))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        ("after-intent:2",),
+        ("after-data-file:4", "before-file-list"),
+        ("after-file-list:2", "between-commits", "between-commits"),
+        ("after-last-commit:3", "after-settling"),
+        ("after-state:3",),
+        ("before-report",),
+    ],
+    ids="+".join,
+)
+def test_a_few_kills(points: tuple[str, ...], tmp_path: Path, forks: Forks) -> None:
+    Story(tmp_path, forks, seed_of(*points)).kill(*points).ends_well()
+
+
+@pytest.mark.parametrize("point", ["after-rebuilt-table", "before-rebuilt-mark"])
+def test_killed_while_rebuilding(point: str, tmp_path: Path, forks: Forks) -> None:
+    story = Story(tmp_path, forks, seed_of(point)).kill("after-intent:2")
+    story.place.lose_state()
+    story.kill(point).ends_well()
+
+
+def test_killed_in_a_checkpoint(tmp_path: Path, forks: Forks) -> None:
+    Story(tmp_path, forks, 5, checkpoint_records=7).kill("between-keys:2", "after-keys").ends_well()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nth", range(1, EPOCHS + 1))
+@pytest.mark.parametrize("point", EPOCH_POINTS)
+def test_killed_once(point: str, nth: int, tmp_path: Path, forks: Forks) -> None:
+    Story(tmp_path, forks, seed_of(point) + nth).kill(f"{point}:{nth}").proceeds()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("point", "nth"), [("after-new-table", 1), ("after-new-table", 2), ("before-report", 1)]
+)
+def test_killed_outside_epochs(point: str, nth: int, tmp_path: Path, forks: Forks) -> None:
+    assert point in LOAD_POINTS
+    Story(tmp_path, forks, nth).kill(f"{point}:{nth}").proceeds()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("first", "second"), list(itertools.product(EPOCH_POINTS, EPOCH_POINTS)), ids="+".join
+)
+def test_killed_twice_in_a_row(first: str, second: str, tmp_path: Path, forks: Forks) -> None:
+    Story(tmp_path, forks, seed_of(first, second)).kill(first, second).ends_well()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", [*SETTLE_POINTS, *COMMIT_POINTS])
+@pytest.mark.parametrize("first", LISTED[:-1])
+def test_killed_twice_while_finishing_an_epoch(first: str, point: str, tmp_path: Path, forks: Forks) -> None:
+    story = Story(tmp_path, forks, seed_of(first, point)).kill(f"{first}:2", point)
+    if point != "after-settling":
+        story.kill(point)
+    story.proceeds()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", SETTLE_POINTS)
+@pytest.mark.parametrize("first", EPOCH_POINTS[:4])
+def test_killed_twice_while_forgetting_an_epoch(first: str, point: str, tmp_path: Path, forks: Forks) -> None:
+    story = Story(tmp_path, forks, seed_of(first, point)).kill(f"{first}:2", point)
+    if point != "after-settling":
+        story.kill(point)
+    story.proceeds()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("first", "second"), list(itertools.product((*REBUILD_POINTS, *CHECKPOINT_POINTS), REBUILD_POINTS))
+)
+def test_killed_twice_while_rebuilding(first: str, second: str, tmp_path: Path, forks: Forks) -> None:
+    story = Story(tmp_path, forks, seed_of(first, second)).kill("before-first-commit:2", "after-settling")
+    story.place.lose_state()
+    story.kill(first)
+    if first == "after-rebuilt-mark":
+        story.place.lose_state()
+    story.kill(second).proceeds()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("then", ["", *EPOCH_POINTS, *CHECKPOINT_POINTS])
+@pytest.mark.parametrize(("point", "nth"), list(itertools.product(CHECKPOINT_POINTS, (1, 2))))
+def test_killed_in_a_checkpoint_and_again(
+    point: str, nth: int, then: str, tmp_path: Path, forks: Forks
+) -> None:
+    story = Story(tmp_path, forks, seed_of(point, then) + nth, checkpoint_records=7).kill(f"{point}:{nth}")
+    if then and not (nth == 2 and then in CHECKPOINT_POINTS):
+        story.kill(then)
+    story.proceeds()
