@@ -14,7 +14,7 @@ from pipeline.schema import END_OF_TIME_US, DatasetSchema, TableSchema
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.temporal import keys as numbering
 from pipeline.temporal.change import META_PARTITION, OPERATIONS
-from pipeline.temporal.store import DIRTY, FLAGS, LAST, Ints
+from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Ints
 from pipeline.versions.restore import hash_all, insert_all
 from pipeline.versions.scatter import encode
 
@@ -89,7 +89,7 @@ def _raise_last(
     numbers = _numbers(timelines, table, record_key, batch, seed)
     from_, to = (_int64(batch, name) for name in ("system_from", "system_to"))
     last = np.where(to < END_OF_TIME_US, to, from_)
-    np.maximum.at(timelines.store.keys[:, LAST], numbers, last)
+    np.maximum.at(timelines.store.keys[:, LAST], numbers, last - NEVER)
     timelines.store.keys[numbers, FLAGS] |= DIRTY
 
 

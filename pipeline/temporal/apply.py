@@ -27,6 +27,7 @@ from pipeline.temporal.store import (
     FLAGS,
     KEY_FIELDS,
     LAST,
+    NEVER,
     PAGE_FIELDS,
     PARENT_PAGES,
     PARENTS,
@@ -186,7 +187,7 @@ def apply_one(
         delete(store, rows, scratch, change)
     if rows.filled[0] == before:
         return False
-    store.keys[key * KEY_FIELDS + LAST] = changes.system[i]
+    store.keys[key * KEY_FIELDS + LAST] = changes.system[i] - NEVER
     store.keys[key * KEY_FIELDS + FLAGS] |= DIRTY
     return True
 
@@ -251,7 +252,7 @@ def apply(
         if changes.skip[i] == 0:
             key = changes.key[i] * KEY_FIELDS
             store.keys[key + FLAGS] = (rules.generation << USED_SHIFT) | (store.keys[key + FLAGS] & DIRTY)
-            before = store.keys[key + LAST]
+            before = store.keys[key + LAST] + NEVER
             if not replaying:
                 changes.system[i] = max(clock, before + 1)
             if changes.system[i] > before:

@@ -23,12 +23,12 @@ PUT, PATCH, DELETE, TERMINATE, RETRACT = range(5)
 OPERATIONS = ("put", "patch", "delete", "terminate", "retract")
 NONE_GIVEN = -(2**63)
 
-# Fields of a version row: columns of `Rows.fields`. R_TO is when it closed, or -1 while open.
+# Fields of a version row: columns of `Rows.fields`. R_TO is when it closed, or OPEN.
 (R_TABLE, R_KEY, R_VALUE, R_START, R_END, R_SYSTEM, R_TO, R_OFFSET, R_META, R_BY_OFFSET, R_BY_META) = range(
     11
 )
 ROW_FIELDS = 11
-OPEN = -1
+OPEN = NONE_GIVEN
 
 META_PARTITION = 8
 """META is the operation, and the partition shifted left by this."""

@@ -26,6 +26,8 @@ PAGE_FIELDS = 8
 # Fields of a key: columns of `keys`. A list takes three: directory, its pages in use, its size class.
 LAST, PARENTS, PARENT_PAGES, PARENT_CLASS, CHILDREN, CHILD_PAGES, CHILD_CLASS, FLAGS = range(8)
 KEY_FIELDS = 8
+NEVER = -(2**62)
+"""Before any system time. LAST counts from here, so that a key never written has no last system time."""
 DIRTY = 1
 """Bit of a key's FLAGS: it was changed since it was last written to the state backend."""
 USED_SHIFT = 1

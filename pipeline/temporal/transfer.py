@@ -1,6 +1,6 @@
 """Keys out of the store as bytes and back in: what a state backend keeps of a key.
 
-A key is its last system time (i64), 8 bytes of zeros, the number of its parent and child segments (u32 each),
+A key is its LAST (i64), 8 bytes of zeros, the number of its parent and child segments (u32 each),
 then per segment its fields but VALUE (i64 each), the length of its value (u32), and the value.
 """
 

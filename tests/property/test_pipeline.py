@@ -1,5 +1,6 @@
 """The whole pipeline, from JSON Lines to answers, against the naive model."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,6 +82,15 @@ def test_keys_that_leave_memory_come_back_the_same(
 def test_an_epoch_may_end_within_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr("pipeline.engine.timelines.ROW_LIMIT", limit)
     assert differences(tmp_path, random_stream(402, 40), seed=402) == []
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_what_was_known_before_1970(tmp_path: Path, rebuild: bool) -> None:
+    """System times around 1970, where a number of microseconds is negative, -1 or 0."""
+    stream = random_stream(403, 40)
+    first = min(record.timestamp for record in stream.records)
+    early = [replace(record, timestamp=(record.timestamp - first) // 500_000 - 20) for record in stream.records]
+    assert differences(tmp_path, replace(stream, records=early), seed=403, rebuild=rebuild) == []
 
 
 @pytest.mark.long
