@@ -1,0 +1,231 @@
+"""The kernel by itself: changes in few characters in, version rows and timelines out."""
+
+import itertools
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline.temporal import apply as kernel
+from pipeline.temporal import transfer
+from pipeline.temporal.change import (
+    NONE_GIVEN,
+    OPEN,
+    OPERATIONS,
+    R_BY_OFFSET,
+    R_END,
+    R_OFFSET,
+    R_START,
+    R_SYSTEM,
+    R_TABLE,
+    R_TO,
+    R_VALUE,
+    ROW_FIELDS,
+    Changes,
+    Rows,
+)
+from pipeline.temporal.children import new_scratch
+from pipeline.temporal.store import LENGTH_BITS, NEVER, Store, new_store, reserve
+
+END = 1_000_000
+"""No end, in these tests."""
+COLUMNS = 2
+Payload = str | tuple[str | None, ...] | None
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Do:
+    """A change: values are one text per column, e.g. ``"A"`` or ``("A", None)``.
+
+    Attributes:
+        children: values by table and key; None: the record says nothing of children.
+        given: in a patch, how many columns are given; default: those of the values.
+    """
+
+    operation: str
+    start: int
+    end: int | None = None
+    values: Payload = None
+    children: dict[int, dict[str, str]] | None = None
+    system: int = 0
+    key: int = 0
+    given: int | None = None
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """The values as a tuple."""
+        return (self.values,) if isinstance(self.values, str) else self.values or ()
+
+
+def put(start: int, values: Payload, end: int | None = None, **more: Any) -> Do:
+    return Do("put", start, end, values, **more)
+
+
+def patch(start: int, values: Payload, end: int | None = None, **more: Any) -> Do:
+    return Do("patch", start, end, values, **more)
+
+
+def payload(texts: Sequence[str | None]) -> bytes:
+    """Canonical bytes of texts."""
+    bits = sum(1 << i for i, text in enumerate(texts) if text is not None)
+    size = (bits.bit_length() + 7) // 8
+    parts = [struct.pack("<I", len(t.encode())) + t.encode() for t in texts if t is not None]
+    return struct.pack("<H", size) + bits.to_bytes(size, "little") + b"".join(parts)
+
+
+def texts_in(data: bytes) -> tuple[str | None, ...]:
+    """Canonical bytes back as texts; nulls at the end are not told from absent columns."""
+    size = struct.unpack_from("<H", data)[0]
+    bits, at, found = int.from_bytes(data[2 : 2 + size], "little"), 2 + size, []
+    for i in range(bits.bit_length()):
+        text = None
+        if bits >> i & 1:
+            length = struct.unpack_from("<I", data, at)[0]
+            text, at = data[at + 4 : at + 4 + length].decode(), at + 4 + length
+        found.append(text)
+    assert at == len(data)
+    return tuple(found)
+
+
+def label(data: bytes, table: int) -> str:
+    """``A``, ``A.B``, and ``key=A`` for a child."""
+    key = ""
+    if table:
+        size = struct.unpack_from("<I", data, 2)[0]
+        key, data = data[6 : 6 + size].decode() + "=", data[6 + size :]
+    return key + ".".join(text or "-" for text in texts_in(data))
+
+
+def arrays(changes: Sequence[Do]) -> Changes:
+    """Changes as the decoder gives them."""
+    values, keys, child_values = bytearray(), bytearray(), bytearray()
+    starts, key_starts, child_starts, firsts = [0], [0], [0], [0]
+    tables, hashes, given = [], [], []
+    for change in changes:
+        if change.operation == "patch":
+            bits = (1 << (len(change.texts) if change.given is None else change.given)) - 1
+            size = (bits.bit_length() + 7) // 8
+            values += struct.pack("<H", size) + bits.to_bytes(size, "little")
+        if change.operation in ("put", "patch"):
+            values += payload(change.texts)
+        starts.append(len(values))
+        mask = sum(1 << table for table in change.children or ())
+        given.append(-1 if change.operation == "put" else mask)
+        for table, rows in (change.children or {}).items():
+            for key, text in rows.items():
+                keys += key.encode()
+                child_values += payload([text])
+                tables.append(table)
+                hashes.append(zlib.crc32(key.encode()) % 3)
+                key_starts.append(len(keys))
+                child_starts.append(len(child_values))
+        firsts.append(len(tables))
+    n = len(changes)
+
+    def ints(items: Sequence[int]) -> Any:
+        return np.array(items, np.int64)
+
+    def data(items: bytearray) -> Any:
+        return np.frombuffer(bytes(items) or b"\0", np.uint8).copy()
+
+    return Changes(
+        skip=np.zeros(n, np.uint8),
+        key=ints([c.key for c in changes]),
+        operation=np.array([OPERATIONS.index(c.operation) for c in changes], np.uint8),
+        valid_from=ints([c.start for c in changes]),
+        valid_to=ints([NONE_GIVEN if c.end is None else c.end for c in changes]),
+        offset=np.arange(n),
+        timestamp=ints([c.system for c in changes]),
+        values=data(values),
+        value_start=ints(starts),
+        given=ints(given),
+        child_first=ints(firsts),
+        child_table=np.array(tables, np.uint8),
+        child_keys=data(keys),
+        child_key_start=ints(key_starts),
+        child_key_hash=ints(hashes),
+        child_values=data(child_values),
+        child_value_start=ints(child_starts),
+        system=np.zeros(n, np.int64),
+        outcome=np.zeros(n, np.uint8),
+    )
+
+
+@dataclass
+class Machine:
+    """A store of timelines and the rows that changes left."""
+
+    next_change: bool = True
+    room: int = 1 << 24
+    store: Store = field(init=False)
+    rows: Rows = field(init=False)
+    clock: int = NEVER
+
+    def __post_init__(self) -> None:
+        self.store = new_store(self.room)
+        fields = reserve((self.room // 64, ROW_FIELDS), np.int64)
+        self.rows = Rows(fields, np.zeros(1, np.int64))  # type: ignore[arg-type]
+        self._scratch = new_scratch(1 << 12)
+
+    def run(self, *changes: Do, replaying: Changes | None = None) -> Changes:
+        """Apply changes, or replay ones that were applied elsewhere; afterwards they have their system times."""
+        made = replaying or arrays(changes)
+        widths = np.zeros(COLUMNS, np.int64)
+        rules = kernel.Rules(END, self.next_change, widths, 1)
+        n, again = made.key.size, replaying is not None
+        done, self.clock = kernel.apply(
+            self.store, self.rows, self._scratch, made, 0, n, 1 << 40, 0, self.clock, rules, again
+        )
+        assert done == n
+        return made
+
+    def taken(self) -> list[Row]:
+        """The rows since the last time: (label, from, to, system from, system to or None)."""
+        n = int(self.rows.filled[0])
+        self.rows.filled[0] = 0
+        return [self._row(fields) for fields in self.rows.fields[:n].tolist()]
+
+    def _row(self, fields: list[int]) -> Row:
+        reference, table = fields[R_VALUE], fields[R_TABLE]
+        at = (reference >> LENGTH_BITS) << 3
+        data = self.store.arena[at : at + (reference & ((1 << LENGTH_BITS) - 1))].tobytes()
+        is_open = fields[R_TO] == OPEN
+        assert fields[R_OFFSET] >= 0
+        assert is_open or fields[R_BY_OFFSET] >= 0
+        times = (_end(fields[R_END]), fields[R_SYSTEM], None if is_open else fields[R_TO])
+        return (label(data, table), fields[R_START], *times)
+
+    def exported(self, keys: Sequence[int] = (0,)) -> list[bytes]:
+        """Keys as a state backend keeps them."""
+        numbers, starts = np.array(keys, np.int64), np.zeros(len(keys) + 1, np.int64)
+        transfer.sizes(self.store, numbers, starts)
+        out = np.empty(int(starts[-1]), np.uint8)
+        transfer.export(self.store, numbers, starts, out)
+        return [out[a:b].tobytes() for a, b in itertools.pairwise(starts)]
+
+    def install(self, values: Sequence[bytes]) -> None:
+        """Take keys in as they were exported, numbered from 0."""
+        starts = np.cumsum([0, *map(len, values)]).astype(np.int64)
+        data = np.frombuffer(b"".join(values) or b"\0", np.uint8).copy()
+        transfer.install(self.store, np.arange(len(values)), starts, data)
+
+    def timeline(self, key: int = 0) -> list[Row]:
+        """The open segments: (label, from, to), the parent's first."""
+        data = self.exported([key])[0]
+        counts = struct.unpack_from("<II", data, 16)
+        at, found = 24, []
+        for level, count in enumerate(counts):
+            for _ in range(count):
+                start, _, end = struct.unpack_from("<3q", data, at)
+                size = struct.unpack_from("<I", data, at + 48)[0]
+                found.append((label(data[at + 52 : at + 52 + size], level), start, _end(end)))
+                at += 52 + size
+        return found
+
+
+def _end(instant: int) -> int | None:
+    return None if instant == END else instant
