@@ -104,7 +104,8 @@ def _agreed(sink: LakeSink, dataset: DatasetSchema) -> tuple[Position | None, in
     if behind:
         raise Refused(
             f"'{dataset.name}': {', '.join(behind)} is behind its other tables, which are at epoch"
-            f" {newest.epoch}, and no intent is left to finish: it was rolled back or dropped, or the state lost",
+            f" {newest.epoch}, and no intent is left to finish: it was rolled back or dropped, or the"
+            " state lost",
             next_step="restore the state directory that was in use, or bring the tables back to one epoch",
         )
     if dead > newest.epoch:

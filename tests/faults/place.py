@@ -6,8 +6,11 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pyiceberg.catalog import Catalog
 
 from pipeline.cli.plain import plain_rows
 from pipeline.engine.journal import Journal
@@ -35,10 +38,15 @@ class Place:
         content = {"commit": {"records": commit_records, "seconds": 3600}, "datasets": entries}
         (folder / "lake.yaml").write_text(json.dumps(content))
 
-    @property
+    @cached_property
     def lake(self) -> Lake:
-        """The lake, opened anew."""
+        """The lake; it looks into the tables anew at every question."""
         return Lake.open(self.folder / "lake.yaml", {})
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The lake's catalog."""
+        return open_catalog(self.lake.config.catalog)
 
     @property
     def state(self) -> Path:
@@ -87,9 +95,8 @@ class Place:
 
     def position(self, dataset: str) -> Position:
         """Where the dataset's tables are, which must all be at the same epoch."""
-        catalog = open_catalog(self.lake.config.catalog)
         tables = [t for name, t in self.lake.tables.items() if name.split("__")[0] == dataset]
-        found = [newest_summary(catalog.load_table(t.identifier).metadata, dataset) for t in tables]
+        found = [newest_summary(self.catalog.load_table(t.identifier).metadata, dataset) for t in tables]
         positions = [Position.from_summary(summary) for summary in found if summary is not None]
         assert len(positions) == len(tables)
         assert all(p == positions[0] for p in positions), positions
@@ -108,10 +115,14 @@ class Place:
         assert position.offsets == ({0: model.records} if model.records else {})
         if exact_times:
             assert position.clocks == model.clocks
+        self.check_rows(model)
+        self._check_dead_letters(model)
+
+    def check_rows(self, model: Model) -> None:
+        """Every table has the rows that the model says."""
         for table in model.dataset.tables:
             self._check_history(model, table.name)
             self._check_rows(model, table.name)
-        self._check_dead_letters(model)
 
     def _check_history(self, model: Model, table: str) -> None:
         rows = self.lake.history(table, provenance=True)
@@ -125,8 +136,7 @@ class Place:
 
     def _check_rows(self, model: Model, table: str) -> None:
         """Every appended row is in the table once, open twins of closed rows too."""
-        catalog = open_catalog(self.lake.config.catalog)
-        sink = LakeSink(catalog, self.lake.config.dead_letters.table)
+        sink = LakeSink(self.catalog, self.lake.config.dead_letters.table)
         names = ("source_offset", "closed_by_offset")
         got: Counter[tuple[Any, ...]] = Counter()
         for batch in sink.scan_versions(self.lake.tables[table]):
@@ -135,8 +145,7 @@ class Place:
         assert got == Counter((row.opened.offset, row.closed.offset if row.closed else None) for row in rows)
 
     def _check_dead_letters(self, model: Model) -> None:
-        catalog = open_catalog(self.lake.config.catalog)
-        rows = catalog.load_table(self.lake.config.dead_letters.table).scan().to_arrow().to_pylist()
+        rows = self.catalog.load_table(self.lake.config.dead_letters.table).scan().to_arrow().to_pylist()
         mine = [row for row in rows if row["dataset"] == model.dataset.name]
         assert sorted(row["offset"] for row in mine) == [letter.offset for letter in model.dead], mine
         assert len({row["id"] for row in mine}) == len(mine)
