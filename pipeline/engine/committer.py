@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.engine.epoch import Draft, Summary
 from pipeline.engine.journal import Journal
+from pipeline.engine.layout import layout_of
 from pipeline.engine.timelines import Timelines, new_rows
 from pipeline.faults import reach
 from pipeline.sink.epoch import Epoch, Position, TableRows
@@ -120,7 +121,7 @@ class Committer:
         gathered = time.perf_counter()
         files = self._sink.write(epoch)
         reach("before-file-list")
-        self._journal.record_files(files, cut.draft.log)
+        self._journal.record_files(files, cut.draft.log, layout_of(cut.draft.dataset))
         reach("after-file-list")
         written = time.perf_counter()
         self._sink.commit(files)

@@ -2,8 +2,9 @@
 
 One backend serves all datasets of a lake. Under a dataset's prefix lie: its *mark* (the epoch and position
 that the state stands for), its *intent* (the epoch being committed), the *log* of changes since keys were
-last written, by epoch and block, *keys*, each as `pipeline.temporal.transfer` writes it, and what was
-*reported*: the progress of the last load whose caller was told that it is finished.
+last written, by epoch and block, *keys*, each as `pipeline.temporal.transfer` writes it, the *layout* that
+the bytes of both have, and what was *reported*: the progress of the last load whose caller was told that it
+is finished.
 """
 
 import json
@@ -17,7 +18,7 @@ from pipeline.sink.file_list import FileList
 from state.base import StateBackend, WriteBatch, prefix_end
 
 _SEED = b"seed"
-_MARK, _INTENT, _LOG, _KEY, _REPORTED = b"m", b"i", b"l", b"k", b"r"
+_MARK, _INTENT, _LOG, _KEY, _REPORTED, _LAYOUT = b"m", b"i", b"l", b"k", b"r", b"y"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Journal:
     def __init__(self, backend: StateBackend, dataset: str) -> None:
         self._backend = backend
         self._prefix = b"d/" + dataset.encode() + b"\0"
+        self._laid_out: list[Any] | None = None
 
     @staticmethod
     def seed(backend: StateBackend) -> int:
@@ -64,9 +66,10 @@ class Journal:
         """Step 1: write down that an epoch is being committed."""
         self._put_intent(WriteBatch(), Intent(position, None))
 
-    def record_files(self, files: FileList, log: Sequence[bytes]) -> None:
-        """Step 2: write down the epoch's data files, with the changes that made them."""
+    def record_files(self, files: FileList, log: Sequence[bytes], layout: list[Any]) -> None:
+        """Step 2: write down the epoch's data files, with the changes that made them and their layout."""
         batch = WriteBatch()
+        self._put_layout(batch, layout)
         prefix = self._log_prefix(files.position.epoch)
         batch.put_many([prefix + i.to_bytes(4) for i in range(len(log))], log)
         self._put_intent(batch, Intent(files.position, files))
@@ -83,6 +86,18 @@ class Journal:
         if reported:
             batch.put(self._prefix + _REPORTED, json.dumps(position.progress).encode())
         batch.delete(self._prefix + _INTENT)
+        self._backend.write(batch, durable=True)
+
+    def layout(self) -> list[Any] | None:
+        """The layout of the log and the keys (see `pipeline.engine.layout`)."""
+        stored = self._backend.get_many([self._prefix + _LAYOUT])[0]
+        found: list[Any] | None = None if stored is None else json.loads(stored)
+        return found
+
+    def lay_out(self, layout: list[Any]) -> None:
+        """Write down the layout that keys are about to be written in."""
+        batch = WriteBatch()
+        self._put_layout(batch, layout)
         self._backend.write(batch, durable=True)
 
     def abandon(self, intent: Intent) -> None:
@@ -129,11 +144,17 @@ class Journal:
     def clear(self) -> None:
         """Forget everything of the dataset: the tables are the truth."""
         batch = WriteBatch()
+        self._laid_out = None
         self._delete_prefix(batch, self._prefix)
         self._backend.write(batch, durable=True)
 
     def _log_prefix(self, epoch: int) -> bytes:
         return self._prefix + _LOG + epoch.to_bytes(8)
+
+    def _put_layout(self, batch: WriteBatch, layout: list[Any]) -> None:
+        if layout != self._laid_out:
+            batch.put(self._prefix + _LAYOUT, json.dumps(layout).encode())
+            self._laid_out = layout
 
     def _put_intent(self, batch: WriteBatch, intent: Intent) -> None:
         files = None if intent.files is None else intent.files.to_json()

@@ -3,6 +3,7 @@
 import logging
 
 from pipeline.engine.journal import Journal
+from pipeline.engine.layout import fits, layout_of
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Timelines
 from pipeline.errors import Refused
@@ -64,12 +65,12 @@ def restore(
     (tables, dead), mark = _agreed(sink, dataset), journal.mark()
     # Dead letters of an earlier history stay when its tables were dropped; their epochs are not given again.
     beginning = Position(epoch=dead, offsets={}, clocks={}, horizon=-1)
-    if mark == tables:
+    if mark == tables and (mark is None or fits(journal.layout(), dataset)):
         replayed = timelines.replay(dataset)
         if replayed:
             log.info("replayed the log", extra={"dataset": dataset.name, "changes": replayed})
         return tables or beginning
-    if mark is not None and (tables is None or mark.epoch >= tables.epoch):
+    if mark is not None and mark != tables and (tables is None or mark.epoch >= tables.epoch):
         raise Refused(
             f"'{dataset.name}': the state is at epoch {mark.epoch}, its tables at {_epoch_of(tables)}:"
             " they are not of one history",
@@ -84,6 +85,7 @@ def restore(
     journal.clear()
     reach("after-clearing")
     rebuild(sink, dataset, timelines, seed)
+    journal.lay_out(layout_of(dataset))
     timelines.checkpoint()
     reach("before-rebuilt-mark")
     journal.finish(tables, reported=True)

@@ -1,0 +1,40 @@
+"""What the state's bytes mean: the tables and columns that they were written for, by number.
+
+Payloads name columns by their place and children their table by its number, so that a dataset declared
+otherwise (a column before those inferred, a child before another) would read them wrongly.
+"""
+
+from typing import Any
+
+from pipeline.schema import Column, DatasetSchema, Kind
+
+_SAME_BYTES = {Kind.INT: Kind.LONG, Kind.FLOAT: Kind.DOUBLE, Kind.JSON: Kind.STRING}
+_NO_TYPE = Kind.UNKNOWN.name.lower()
+
+
+def layout_of(dataset: DatasetSchema) -> list[Any]:
+    """Per table its name, its key columns and its value columns, as JSON can hold them."""
+    return [[t.name, [_coded(c) for c in t.key], [_coded(c) for c in t.values]] for t in dataset.tables]
+
+
+def fits(written: list[Any] | None, dataset: DatasetSchema) -> bool:
+    """Whether bytes of a layout mean the same in a dataset: it may only have more at the end."""
+    current = layout_of(dataset)
+    return (
+        written is not None
+        and len(written) <= len(current)
+        and all(
+            old[:2] == new[:2] and _begins(old[2], new[2]) for old, new in zip(written, current, strict=False)
+        )
+    )
+
+
+def _begins(old: list[list[str]], new: list[list[str]]) -> bool:
+    return len(old) <= len(new) and all(
+        a == b or (a[0] == b[0] and a[1] == _NO_TYPE) for a, b in zip(old, new, strict=False)
+    )
+
+
+def _coded(column: Column) -> list[str]:
+    kind = _SAME_BYTES.get(column.type.kind, column.type.kind).name.lower()
+    return [column.name, f"{kind}.{column.type.scale}" if kind == "decimal" else kind]
