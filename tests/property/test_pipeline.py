@@ -89,7 +89,9 @@ def test_what_was_known_before_1970(tmp_path: Path, rebuild: bool) -> None:
     """System times around 1970, where a number of microseconds is negative, -1 or 0."""
     stream = random_stream(403, 40)
     first = min(record.timestamp for record in stream.records)
-    early = [replace(record, timestamp=(record.timestamp - first) // 500_000 - 20) for record in stream.records]
+    early = [
+        replace(record, timestamp=(record.timestamp - first) // 500_000 - 20) for record in stream.records
+    ]
     assert differences(tmp_path, replace(stream, records=early), seed=403, rebuild=rebuild) == []
 
 
