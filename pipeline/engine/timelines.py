@@ -13,7 +13,7 @@ from pipeline.temporal import apply as kernel
 from pipeline.temporal import keys as numbering
 from pipeline.temporal import transfer
 from pipeline.temporal.change import ROW_FIELDS, Changes, Rows
-from pipeline.temporal.children import new_scratch
+from pipeline.temporal.matching import new_scratch
 from pipeline.temporal.store import (
     DIRTY,
     FLAGS,

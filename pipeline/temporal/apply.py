@@ -17,8 +17,8 @@ from pipeline.temporal.change import (
     borrow_changes,
     borrow_rows,
 )
-from pipeline.temporal.children import Scratch, borrow_scratch
 from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch, spliced
+from pipeline.temporal.matching import Scratch, borrow_scratch
 from pipeline.temporal.store import (
     BASE,
     CHILD_PAGES,

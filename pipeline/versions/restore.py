@@ -3,8 +3,8 @@
 import numpy as np
 
 from pipeline.decode.hashing import hash_bytes
-from pipeline.temporal.children import aux_of
 from pipeline.temporal.jit import i64, kernel
+from pipeline.temporal.matching import aux_of
 from pipeline.temporal.pages import insert
 from pipeline.temporal.store import CHILDREN, PARENTS, Bytes, Ints, Store, borrow_store
 from pipeline.temporal.values import keep, keep_child

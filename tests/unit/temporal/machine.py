@@ -27,7 +27,7 @@ from pipeline.temporal.change import (
     Changes,
     Rows,
 )
-from pipeline.temporal.children import new_scratch
+from pipeline.temporal.matching import new_scratch
 from pipeline.temporal.store import LENGTH_BITS, NEVER, Store, new_store, reserve
 
 END = 1_000_000
