@@ -75,7 +75,7 @@ def test_killed_while_rebuilding(tmp_path: Path, forks: Forks) -> None:
 
 
 def test_killed_in_a_checkpoint(tmp_path: Path, forks: Forks) -> None:
-    Story(tmp_path, forks, 5, checkpoint_records=7).kill("between-keys:2", "after-keys").ends_well()
+    Story(tmp_path, forks, 5, checkpoint_records=5).kill("between-keys:2", "after-keys").ends_well()
 
 
 @pytest.mark.long
@@ -139,12 +139,12 @@ def test_killed_twice_while_rebuilding(first: str, second: str, tmp_path: Path, 
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("point", CHECKPOINT_POINTS)
 def test_killed_in_each_checkpoint(point: str, nth: int, tmp_path: Path, forks: Forks) -> None:
-    Story(tmp_path, forks, seed_of(point) + nth, checkpoint_records=7).kill(f"{point}:{nth}").proceeds()
+    Story(tmp_path, forks, seed_of(point) + nth, checkpoint_records=5).kill(f"{point}:{nth}").proceeds()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("then", [*EPOCH_POINTS, *CHECKPOINT_POINTS])
 @pytest.mark.parametrize("point", CHECKPOINT_POINTS)
 def test_killed_in_a_checkpoint_and_again(point: str, then: str, tmp_path: Path, forks: Forks) -> None:
-    story = Story(tmp_path, forks, seed_of(point, then), checkpoint_records=7)
+    story = Story(tmp_path, forks, seed_of(point, then), checkpoint_records=5)
     story.kill(f"{point}:2", then).ends_well()
