@@ -36,7 +36,7 @@ lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev  ## the benchmark harness
-	$(BIN)/bitlake bench
+	$(BIN)/bitlake bench run
 
 lock: $(VENV)/.uv  ## resolve the lock files anew
 	$(LOCK) requirements/uv.in -o requirements/uv.lock

@@ -8,6 +8,7 @@ import typer
 
 from benchmarks.figures import report
 from benchmarks.runner import bench
+from benchmarks.stages import profile
 from benchmarks.workload import Workload, lake
 
 bench_app = typer.Typer(help="The benchmark harness.", no_args_is_help=True)
@@ -61,6 +62,7 @@ def run(
     """Load the workload in new processes and print machine, conditions and figures as JSON."""
     workload = Workload(records, keys, True, late, corrections, repeats, broken, seed)
     result = bench(workload, runs=runs, children=child_table, file=file)
+    result["stages"] = profile(workload, children=child_table, file=file)
     if save:
         save.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         save.with_suffix(".md").write_text(report(result), encoding="utf-8")

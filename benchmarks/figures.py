@@ -46,6 +46,9 @@ def report(result: dict[str, Any]) -> str:
             ],
         ),
     ]
+    if "stages" in result:
+        parts.append("CPU by stage, measured in one more run in this process, other threads beside it:")
+        parts.append(stages(result["stages"], workload["records"]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -23,8 +23,9 @@ from pipeline.cli.options import (
     settings,
     with_common_options,
 )
+from pipeline.cli.plugins import Commands
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _print_version(wanted: bool) -> None:
