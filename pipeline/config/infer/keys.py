@@ -4,11 +4,13 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from pipeline.config.infer import names
-from pipeline.config.infer.fields import Field, Path, Table
+from pipeline.config.infer.fields import MISSING, Field, Path, Table
 from pipeline.config.infer.types import guess
 
 _ENOUGH = 0.99
+_MOST = 0.8
 _REPEATS = 0.3
+_NAMED = 3
 
 
 def choose_key(table: Table, apart: set[Path], start: Field | None) -> tuple[list[Field], str]:
@@ -19,7 +21,10 @@ def choose_key(table: Table, apart: set[Path], start: Field | None) -> tuple[lis
         apart: paths that have another part.
         start: valid_from: a key should have few records with one start, more only for corrections.
     """
-    candidates = [field for field in table.fields.values() if field.path not in apart and _can_be_key(field)]
+    free = [field for field in table.fields.values() if field.path not in apart]
+    candidates = [field for field in free if _can_be_key(field, _ENOUGH)]
+    if not any(names.key_score(field.path) >= _NAMED for field in candidates):
+        candidates += _fullest(free)
     if not candidates:
         return [], "no field has text or an integer in every record"
     first = max(candidates, key=lambda field: (_score(field, table.rows), -len(field.path)))
@@ -29,12 +34,20 @@ def choose_key(table: Table, apart: set[Path], start: Field | None) -> tuple[lis
     return key, _why(key, table.rows)
 
 
-def _can_be_key(field: Field) -> bool:
+def _can_be_key(field: Field, enough: float) -> bool:
     return (
-        len(field.present) >= _ENOUGH * len(field.values)
+        len(field.present) >= enough * len(field.values)
         and field.kinds <= {str, int}
         and len(field.kinds) == 1
     )
+
+
+def _fullest(fields: list[Field]) -> list[Field]:
+    """Where no key is in every record, as in a short sample with a broken one: those in most records."""
+    possible = [field for field in fields if _can_be_key(field, _MOST)]
+    named = [field for field in possible if names.key_score(field.path) >= _NAMED]
+    most = max((len(field.present) for field in named), default=0)
+    return [field for field in named if len(field.present) == most]
 
 
 def _score(field: Field, rows: int) -> float:
@@ -81,11 +94,15 @@ def _hashable(row: tuple[Any, ...]) -> Hashable:
 
 
 def _why(key: list[Field], rows: int) -> str:
-    count = len(set(zip(*(field.values for field in key), strict=True)))
-    named = names.key_score(key[0].path) >= 3
+    all_rows = zip(*(field.values for field in key), strict=True)
+    given = [row for row in all_rows if None not in row and MISSING not in row]
+    count, lacking = len(set(given)), rows - len(given)
+    named = names.key_score(key[0].path) >= _NAMED
     why = f"{count:,} different in {rows:,} record{'s' * (rows != 1)}" + (
         "" if named else "; a guess, no field is named like a key"
     )
+    if lacking:
+        why += f"; {lacking:,} without it, which would become dead letters"
     return why + ("; one field alone repeats per valid_from" if len(key) > 1 else "")
 
 

@@ -76,28 +76,41 @@ def propose(sample: Sample, name: str | None = None) -> Proposal:
     )
 
 
-def _table(table: Table, path: Path, key: tuple[Path, ...], key_why: str, roles: set[Path]) -> ProposedTable:
-    columns = _columns(table, key, roles)
+def _table(
+    table: Table,
+    path: Path,
+    key: tuple[Path, ...],
+    key_why: str,
+    roles: set[Path],
+    above: frozenset[str] = frozenset(),
+) -> ProposedTable:
+    unspeakable = any(_clean(step) != step for step in path)
+    columns = _columns(table, key, roles, above if unspeakable else frozenset())
+    inherited = above | {"__".join(step).lower() for step in key}
     return ProposedTable(
         path=path,
         key=key,
         key_why=key_why,
         columns=tuple(columns),
-        children=tuple(_child(child, array) for array, child in table.arrays.items()),
+        children=tuple(_child(child, array, inherited) for array, child in table.arrays.items()),
         scalar_arrays=tuple(table.scalar_arrays),
         empty=tuple(table.empty),
     )
 
 
-def _child(table: Table, path: Path) -> ProposedTable:
+def _child(table: Table, path: Path, above: frozenset[str]) -> ProposedTable:
     key = child_key(table)
     if key is None:
-        return _table(table, path, (), "no field differs within every array: the position is the key", set())
-    return _table(table, path, (key.path,), "differs within every array", set())
+        why = "no field differs within every array: the position is the key"
+        return _table(table, path, (), why, set(), above)
+    return _table(table, path, (key.path,), "differs within every array", set(), above)
 
 
-def _columns(table: Table, key: tuple[Path, ...], roles: set[Path]) -> list[ProposedColumn]:
-    taken = {"position"}
+def _columns(
+    table: Table, key: tuple[Path, ...], roles: set[Path], above: frozenset[str]
+) -> list[ProposedColumn]:
+    """The columns to declare; `above` are names they can't have, for want of a speakable array's name."""
+    taken = {"position", *above}
     plain = {path for path in key if _is_plain_key(path, table, taken)}
     columns = []
     for path, found in table.fields.items():

@@ -8,6 +8,8 @@ from pipeline.config.infer.fields import Field, Path, Table
 from pipeline.config.infer.types import instant, integer_unit, time_form
 
 _ENOUGH = 0.99
+_MOST = 0.8
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,28 @@ def choose_from(times: list[Time]) -> tuple[Time, str] | None:
     """The start of valid time and why, if any field can be it."""
     whole = [time for time in times if len(time.field.present) >= _ENOUGH * len(time.field.values)]
     if not whole:
-        return None
+        return _fullest(times)
     # of equally good names the one nearer to the top, then the earlier one
     best = max(whole, key=lambda time: (names.from_score(time.path), -len(time.path)))
-    if names.from_score(best.path) >= 3:
+    if names.from_score(best.path) >= _NAMED:
         return best, "named like the start of validity"
     if len(whole) == 1:
         return best, "the only time that every record has"
     return best, "a guess: the most likely of the times that every record has"
+
+
+def _fullest(times: list[Time]) -> tuple[Time, str] | None:
+    """Where no time is in every record, as in a short sample with a broken one: one that most have."""
+    named = [
+        time
+        for time in times
+        if names.from_score(time.path) >= _NAMED and len(time.field.present) >= _MOST * len(time.field.values)
+    ]
+    if not named:
+        return None
+    best = max(named, key=lambda time: (len(time.field.present), names.from_score(time.path)))
+    lacking = len(best.field.values) - len(best.field.present)
+    return best, f"named like the start of validity; {lacking:,} without it, which would become dead letters"
 
 
 def choose_to(times: list[Time], start: Time) -> Time | None:

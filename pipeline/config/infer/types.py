@@ -1,5 +1,6 @@
 """The type that a field's values fit, with room for values not seen yet."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -14,6 +15,7 @@ _FRACTION = re.compile(r"-?(0|[1-9]\d*)\.\d+")
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _LONG = 2**63
 _EXACT = 18
+_FEW = 0.2
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _FIRST, _LAST = 315_532_800, 4_102_444_800  # 1980 to 2100: what integers that are instants may mean
 
@@ -92,7 +94,16 @@ def _texts(repeated: list[str]) -> Guess:
         _FRACTION.fullmatch(v) or _INTEGER.fullmatch(v) for v in values
     ):
         return _fractions([Decimal(value) for value in values], why="numbers in text, ")
-    return Guess("string")
+    return Guess("string", _odd_ones(repeated))
+
+
+def _odd_ones(values: list[str]) -> str:
+    """Which of the texts are why a field that is numbers or dates nearly always is text."""
+    for form, what in ((_FRACTION, "numbers with a fraction"), (DATE, "dates")):
+        odd = [value for value in values if not form.fullmatch(value) and not _INTEGER.fullmatch(value)]
+        if 0 < len(odd) <= _FEW * len(values):
+            return f"{what}, but for {len(odd):,} such as {json.dumps(odd[0][:20])}: declare to refuse them"
+    return ""
 
 
 def time_form(values: list[str]) -> str:

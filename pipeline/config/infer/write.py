@@ -63,8 +63,8 @@ def _dataset(proposal: Proposal) -> Iterator[str]:
     yield from _body(table, "    ")
     yield _commented("    on_new_field: evolve", "a new field becomes a column; or ignore, dead_letter")
     yield (
-        f'    # partition_by: ["bucket(8, {table.key[0][-1]})"]   # worth it from some ten million rows'
-        if _PLAIN.fullmatch(table.key[0][-1])
+        f'    # partition_by: ["bucket(8, {bucketed})"]   # worth it from some ten million rows'
+        if _PLAIN.fullmatch(bucketed := "__".join(table.key[0]))
         else ""
     )
 
@@ -88,7 +88,8 @@ def _body(table: ProposedTable, indent: str) -> Iterator[str]:
 
 def _column(column: ProposedColumn, indent: str) -> str:
     spelled = column.guess.type if "(" not in column.guess.type else f'"{column.guess.type}"'
-    short = column.path == (column.name,) and "." not in column.name and "__" not in column.name
+    plain = column.name.strip() and "." not in column.name and "__" not in column.name
+    short = column.path == (column.name,) and plain
     value = spelled if short else f"{{path: {_path(column.path)}, type: {spelled}}}"
     return _commented(f"{indent}{_scalar(column.name)}: {value}", column.guess.why)
 

@@ -267,3 +267,21 @@ def test_whatever_the_data_the_result_is_valid(records: list[dict[str, Any]]) ->
     text = lake_text(propose(sample), sample, "things.jsonl")
     config = parse_config(text, base=Path("/lake"), environ={})
     assert dataset_schema(config.datasets[0]).parent.own_key
+
+
+def test_a_short_sample_with_a_broken_record_still_has_its_key(tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = [
+        {"index": {"id": f"I{i % 3}"}, "effective": {"date": day(i)}, "divisor": f"{i}.5"} for i in range(9)
+    ]
+    records[4] = {"index": {"name": "nameless"}, "divisor": "1.0"}
+    records[5]["divisor"] = "3,10"
+    config, text = inferred(records, tmp_path)
+    assert (config.key, config.valid_from) == ((("index", "id"),), ("effective", "date"))
+    assert "3 different in 9 records; 1 without it, which would become dead letters" in text
+    assert 'numbers with a fraction, but for 1 such as "3,10"' in text
+    assert "bucket(8, index__id)" in text
+
+
+@pytest.mark.parametrize("record", [{" ": False}, {"\x1f": [{"ID": False}]}, {'"': {"0": [{"ID": False}]}}])
+def test_names_that_nobody_can_speak(record: dict[str, Any], tmp_path: Path) -> None:
+    inferred([record], tmp_path)
