@@ -3,14 +3,16 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.config import DEFAULT_FILE, LakeConfig, dataset_schema, load_config
-from pipeline.config.template import TEMPLATE
 from pipeline.errors import BadInput
 
+if TYPE_CHECKING:
+    from pipeline.config import LakeConfig
+
+DEFAULT_FILE = "lake.yaml"
 config_app = typer.Typer(no_args_is_help=True, help="Check lake.yaml, or print what can be written in it.")
 
 
@@ -22,6 +24,8 @@ def check(
     ] = None,
 ) -> None:
     """Explain every mistake in lake.yaml at its line; without one, show what it declares."""
+    from pipeline.config import load_config
+
     file = config or _given(context) or Path(DEFAULT_FILE)
     lake = load_config(file, os.environ)
     typer.echo(f"{file} has no mistakes.")
@@ -32,6 +36,8 @@ def check(
 @config_app.command()
 def schema() -> None:
     """Print the JSON Schema of lake.yaml, for editors."""
+    from pipeline.config import LakeConfig
+
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     typer.echo(json.dumps(dialect | LakeConfig.model_json_schema() | {"title": "lake.yaml"}, indent=2))
 
@@ -41,6 +47,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> None:
     """Write a lake.yaml to start from."""
+    from pipeline.config.template import TEMPLATE
+
     _write(output, TEMPLATE, force=force)
     typer.echo(f"Wrote {output}. Edit it, then: bitlake config check", err=True)
 
@@ -94,7 +102,9 @@ def _given(context: typer.Context) -> Path | None:
     return Path(above) if above else None
 
 
-def _summary(lake: LakeConfig) -> list[str]:
+def _summary(lake: "LakeConfig") -> list[str]:
+    from pipeline.config import dataset_schema
+
     lines = []
     for dataset in lake.datasets:
         lines.append(f"dataset {dataset.name} (topic {dataset.topic}, {dataset.mode} mode)")

@@ -1,11 +1,15 @@
 """`bitlake asof`, `timeline`, `history`, `diff`, `sql`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.options import settings
+from pipeline.cli.output import Format
 from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MOMENT = "a date, a timestamp (UTC where it has no offset), or now"
 Table = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, or a child table: DATASET__array.")]
@@ -31,7 +35,7 @@ def asof(
     """What was believed at one time about another."""
     from pipeline.lake import Lake
 
-    _check_moments(valid, system)
+    _check_moments(valid=valid, system=system)
     wanted = _keys(key)
     rows = Lake.open(settings.config).asof(
         table, valid=valid, system=system, key=wanted, provenance=provenance
@@ -48,8 +52,11 @@ def timeline(
     """All segments believed at a system time."""
     from pipeline.lake import Lake
 
-    _check_moments(system)
-    rows = Lake.open(settings.config).timeline(table, system=system, key=_keys(key), provenance=provenance)
+    _check_moments(system=system)
+    lake = Lake.open(settings.config)
+    rows = lake.timeline(table, system=system, key=_keys(key), provenance=provenance)
+    if settings.format is Format.TABLE:
+        rows = _by_valid_time(rows, [column.name for column in lake.tables[table].key])
     settings.output.rows(rows)
 
 
@@ -77,7 +84,7 @@ def diff(
     """What changed in belief between two system times."""
     from pipeline.lake import Lake
 
-    _check_moments(before, after)
+    _check_moments(**{"from": before, "to": after})
     settings.output.rows(Lake.open(settings.config).diff(table, before, after, key=_keys(key)))
 
 
@@ -92,6 +99,15 @@ def sql(
     settings.output.rows(Lake.open(settings.config).sql(query))
 
 
+def _by_valid_time(rows: "pa.Table", key: list[str]) -> "pa.Table":
+    """A timeline as people read one, from left to right."""
+    import pyarrow as pa
+
+    if any(isinstance(rows.schema.field(name).type, pa.BaseExtensionType) for name in key):
+        return rows
+    return rows.sort_by([(name, "ascending") for name in (*key, "valid_from")])
+
+
 def _keys(given: list[str] | None) -> dict[str, str] | None:
     keys = {}
     for text in given or ():
@@ -102,11 +118,13 @@ def _keys(given: list[str] | None) -> dict[str, str] | None:
     return keys or None
 
 
-def _check_moments(*texts: str | None) -> None:
+def _check_moments(**given: str | None) -> None:
     from pipeline.query.instants import instant
 
-    try:
-        for text in texts:
+    for option, text in given.items():
+        try:
             instant(text or "now")
-    except BadInput as error:
-        raise typer.BadParameter(f"{error.message}: {error.next_step}") from error
+        except BadInput as error:
+            raise typer.BadParameter(
+                f"{error.message}: {error.next_step}", param_hint=f"--{option}"
+            ) from error

@@ -21,7 +21,7 @@ def table_of(rows: pa.Table, show: tuple[str, ...]) -> RenderableType:
         right = pa.types.is_decimal(kind) or pa.types.is_integer(kind)
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     shown = rows.slice(0, MOST_ROWS)
-    columns = [_cells(name, shown[name]) for name in show]
+    columns = [_cells(name, shown[name], show) for name in show]
     for cells in zip(*columns, strict=True):
         table.add_row(*cells)
     if rows.num_rows > MOST_ROWS:
@@ -29,7 +29,16 @@ def table_of(rows: pa.Table, show: tuple[str, ...]) -> RenderableType:
     return table
 
 
-def _cells(name: str, column: pa.ChunkedArray) -> list[str]:
+def _cells(name: str, column: pa.ChunkedArray, told: tuple[str, ...]) -> list[str]:
     nothing = "∞" if name in ("valid_to", "system_to") else "-"
     decimals = decimals_of(column)
-    return [nothing if value is None else spell(value, decimals) for value in column.to_pylist()]
+    return [
+        nothing if value is None else spell(_untold(value, told), decimals) for value in column.to_pylist()
+    ]
+
+
+def _untold(value: object, told: tuple[str, ...]) -> object:
+    """A struct without the members that other columns of the table tell."""
+    if isinstance(value, dict):
+        return {name: item for name, item in value.items() if name not in told}
+    return value

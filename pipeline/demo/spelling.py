@@ -24,8 +24,12 @@ def spell(value: object, decimals: int = 0) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M}"
         case dict():
-            return ", ".join(f"{name} {spell(item)}" for name, item in value.items())
+            return ", ".join(f"{name}={_in_full(item)}" for name, item in value.items())
         case date():
             return value.isoformat()
         case _:
             return str(value)
+
+
+def _in_full(item: object) -> str:
+    return f"{item.normalize():f}" if isinstance(item, Decimal) else spell(item)

@@ -37,10 +37,11 @@ class KeyFilter:
         """
         fields = {field.name: field for field in shape.key}
         read = []
-        for name, value in (wanted or {}).items():
+        for given, value in (wanted or {}).items():
+            name = given if given in fields else given.replace(".", "__")  # as `key` in lake.yaml spells it
             if name not in fields:
                 raise BadInput(
-                    f"'{name}' is not a key column",
+                    f"'{given}' is not a key column",
                     next_step=f"the key is: {', '.join(fields)}; for other columns ask with `bitlake sql`",
                 )
             read.append((fields[name], _typed(fields[name], value)))

@@ -45,7 +45,7 @@ def test_answer_shows_chosen_columns_and_no_end():
             "valid_from": [date(2015, 1, 14), date(2015, 1, 15)],
             "valid_to": pa.array([date(2015, 1, 15), None], pa.date32()),
             "system_from": pa.array([datetime(2015, 1, 14, 15, tzinfo=UTC)] * 2, pa.timestamp("us", "UTC")),
-            "new": [{"rate": "1.2"}, None],
+            "new": [{"rate": "1.2", "unit": "EUR"}, None],
         }
     )
 
@@ -54,7 +54,8 @@ def test_answer_shows_chosen_columns_and_no_end():
     assert "1.201 " in text
     assert "∞" in text
     assert "2015-01-14 15:00" in text
-    assert "rate 1.2" in text
+    assert "unit=EUR" in text
+    assert "rate=" not in text  # another column tells it
     assert "hidden" not in text
 
 
