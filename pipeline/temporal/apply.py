@@ -22,6 +22,7 @@ from pipeline.temporal.matching import Scratch, borrow_scratch
 from pipeline.temporal.store import (
     BASE,
     CHILD_PAGES,
+    CHILDREN,
     COUNT,
     DIRTY,
     FLAGS,
@@ -29,12 +30,12 @@ from pipeline.temporal.store import (
     LAST,
     NEVER,
     PAGE_FIELDS,
-    PARENT_PAGES,
     PARENTS,
     SEGMENT_FIELDS,
     USED_SHIFT,
     VALUE,
     Ints,
+    Lists,
     Store,
     borrow_store,
 )
@@ -193,30 +194,51 @@ def apply_one(
 
 
 @inner
+def fetch_page(lists: Lists, keys: Ints, key: int, level: int) -> None:
+    """Have the last page's row of a key's directory fetched."""
+    at = key * KEY_FIELDS + level
+    if keys[at + 1] > 0:
+        prefetch(lists.pages, (keys[at] + keys[at + 1] - 1) * PAGE_FIELDS)
+
+
+@inner
+def last_slot(lists: Lists, keys: Ints, key: int, level: int) -> int:
+    """The slot of a key's last segment; -1 if it has none."""
+    at = key * KEY_FIELDS + level
+    if keys[at + 1] == 0:
+        return -1
+    page = (keys[at] + keys[at + 1] - 1) * PAGE_FIELDS
+    return int(lists.pages[page + BASE] + lists.pages[page + COUNT] - 1)
+
+
+@inner
+def fetch_segments(lists: Lists, keys: Ints, key: int, level: int) -> None:
+    """Have the last segments of a key fetched, and the room behind them."""
+    slot = last_slot(lists, keys, key, level)
+    if slot >= 0:
+        for near in range(-2, 2):
+            prefetch(lists.segments, (slot + near) * SEGMENT_FIELDS)
+
+
+@inner
 def fetch_ahead(store: Store, changes: Changes, i: int, last: int) -> None:
     """Have what the next changes will touch fetched, a step of the way at a time: they lie anywhere."""
-    keys, pages, segments = store.keys, store.parents.pages, store.parents.segments
+    keys, parents, children_ = store.keys, store.parents, store.children
     if i + 24 < last and changes.skip[i + 24] == 0:
         prefetch(keys, changes.key[i + 24] * KEY_FIELDS)
     if i + 16 < last and changes.skip[i + 16] == 0:
-        key = changes.key[i + 16] * KEY_FIELDS
-        if keys[key + PARENT_PAGES] > 0:
-            prefetch(pages, (keys[key + PARENTS] + keys[key + PARENT_PAGES] - 1) * PAGE_FIELDS)
+        fetch_page(parents, keys, changes.key[i + 16], PARENTS)
+        fetch_page(children_, keys, changes.key[i + 16], CHILDREN)
     if i + 8 < last and changes.skip[i + 8] == 0:
-        key = changes.key[i + 8] * KEY_FIELDS
-        if keys[key + PARENT_PAGES] > 0:
-            page = (keys[key + PARENTS] + keys[key + PARENT_PAGES] - 1) * PAGE_FIELDS
-            base, count = pages[page + BASE], pages[page + COUNT]
-            prefetch(segments, (base + count - 1) * SEGMENT_FIELDS)
-            prefetch(segments, (base + count) * SEGMENT_FIELDS)
-            prefetch(segments, (base + (count >> 1)) * SEGMENT_FIELDS)
-            prefetch(segments, (base + count - (count >> 2)) * SEGMENT_FIELDS)
+        fetch_segments(parents, keys, changes.key[i + 8], PARENTS)
+        fetch_segments(children_, keys, changes.key[i + 8], CHILDREN)
     if i + 4 < last and changes.skip[i + 4] == 0:
-        key = changes.key[i + 4] * KEY_FIELDS
-        if keys[key + PARENT_PAGES] > 0:
-            page = (keys[key + PARENTS] + keys[key + PARENT_PAGES] - 1) * PAGE_FIELDS
-            slot = pages[page + BASE] + pages[page + COUNT] - 1
-            prefetch(store.arena, place_of(segments[slot * SEGMENT_FIELDS + VALUE]))
+        slot = last_slot(parents, keys, changes.key[i + 4], PARENTS)
+        if slot >= 0:
+            prefetch(store.arena, place_of(parents.segments[slot * SEGMENT_FIELDS + VALUE]))
+        slot = last_slot(children_, keys, changes.key[i + 4], CHILDREN)
+        if slot >= 0:
+            prefetch(store.arena, place_of(children_.segments[slot * SEGMENT_FIELDS + VALUE]))
 
 
 @kernel

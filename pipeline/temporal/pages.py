@@ -12,6 +12,7 @@ from pipeline.temporal.store import (
     FREE_PAGES,
     FREE_SEGMENTS,
     KEY_FIELDS,
+    LARGEST_CHILD_CLASS,
     LARGEST_CLASS,
     LATEST,
     META,
@@ -19,6 +20,7 @@ from pipeline.temporal.store import (
     NEXT_SEGMENT,
     OFFSET,
     PAGE_FIELDS,
+    PARENTS,
     SEGMENT_FIELDS,
     SMALLEST_PAGE,
     START,
@@ -182,7 +184,8 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
         lists.pages[row * PAGE_FIELDS + COUNT],
         lists.pages[row * PAGE_FIELDS + CLASS],
     )
-    if size_class < LARGEST_CLASS:
+    largest = LARGEST_CLASS if level == PARENTS else LARGEST_CHILD_CLASS
+    if size_class < largest:
         larger = new_page(lists, size_class + 1)
         copy_segments(lists, base, larger, count)
         free_page(lists, base, size_class)
@@ -191,7 +194,7 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
     # Feeds mostly append: a full last page stays full, and the next one starts with the newcomer.
     appending = place == count and page == keys[key * KEY_FIELDS + level + 1] - 1
     kept = count - 1 if appending else count >> 1
-    target = new_page(lists, LARGEST_CLASS)
+    target = new_page(lists, largest)
     copy_segments(lists, base + kept, target, count - kept)
     added = insert_page(lists, keys, key, level, page + 1)
     row = keys[key * KEY_FIELDS + level] + page
@@ -201,7 +204,7 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
         lists.segments[target * SEGMENT_FIELDS + AUX],
     )
     lists.pages[added * PAGE_FIELDS + BASE], lists.pages[added * PAGE_FIELDS + COUNT] = target, count - kept
-    lists.pages[added * PAGE_FIELDS + CLASS] = LARGEST_CLASS
+    lists.pages[added * PAGE_FIELDS + CLASS] = largest
     refresh_latest(lists, row)
     refresh_latest(lists, added)
     if place > kept:

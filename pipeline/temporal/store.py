@@ -36,6 +36,8 @@ USED_SHIFT = 1
 SMALLEST_PAGE = 4
 LARGEST_CLASS = 4
 """Pages hold 4, 8, 16, 32 or 64 segments; a full page of 64 splits."""
+LARGEST_CHILD_CLASS = 2
+"""Of children at most 16: what holds at an instant is looked for by the latest end of each page."""
 
 # Counters: the first free slot of each pool, then free lists by size class.
 NEXT_SEGMENT, NEXT_PAGE = 0, 1
