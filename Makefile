@@ -59,8 +59,10 @@ clean:  ## remove the environments, the caches and the demo's lake
 	touch $@
 
 define install
+	@echo "installing $(2) into $(1): a minute or more, once"
 	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --compile-bytecode --require-hashes -r $(2)
 	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --offline --editable .
+	@echo "compiling for this processor: half a minute, once"
 	$(1)/bin/python -m pipeline.engine.warm
 	touch $@
 endef

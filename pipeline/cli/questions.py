@@ -56,7 +56,7 @@ def timeline(
     lake = Lake.open(settings.config)
     rows = lake.timeline(table, system=system, key=_keys(key), provenance=provenance)
     if settings.format is Format.TABLE:
-        rows = _by_valid_time(rows, [column.name for column in lake.tables[table].key])
+        rows = by_valid_time(rows, [column.name for column in lake.tables[table].key])
     settings.output.rows(rows)
 
 
@@ -99,11 +99,13 @@ def sql(
     settings.output.rows(Lake.open(settings.config).sql(query))
 
 
-def _by_valid_time(rows: "pa.Table", key: list[str]) -> "pa.Table":
+def by_valid_time(rows: "pa.Table", key: list[str]) -> "pa.Table":
     """A timeline as people read one, from left to right."""
     import pyarrow as pa
 
-    if any(isinstance(rows.schema.field(name).type, pa.BaseExtensionType) for name in key):
+    if not all(name in rows.column_names for name in key) or any(
+        isinstance(rows.schema.field(name).type, pa.BaseExtensionType) for name in key
+    ):
         return rows
     return rows.sort_by([(name, "ascending") for name in (*key, "valid_from")])
 

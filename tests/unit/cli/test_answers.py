@@ -3,8 +3,12 @@
 import csv
 import io
 import json
+from datetime import date
 
+import pyarrow as pa
 import pytest
+
+from pipeline.cli.questions import by_valid_time
 
 FIRST = {
     "isin": "A",
@@ -130,3 +134,15 @@ def test_views_are_printed_for_trino(lake, bitlake):
     out = bitlake("views", "--catalog", "lake").out
     assert 'CREATE OR REPLACE VIEW "lake"."ref"."bonds_history" AS' in out
     assert 'CREATE OR REPLACE VIEW "lake"."ref"."bonds_current" AS' in out
+
+
+def test_a_timeline_on_a_terminal_goes_from_left_to_right():
+    days = [date(2024, 3, 1), date(2024, 1, 1), date(2024, 2, 1)]
+    rows = pa.table({"isin": ["A", "A", "A"], "valid_from": days, "system_from": [1, 2, 3]})
+
+    assert by_valid_time(rows, ["isin"])["system_from"].to_pylist() == [2, 3, 1]
+    assert by_valid_time(rows, ["gone"]) is rows
+
+
+def test_a_key_may_be_spelled_with_dots(lake, bitlake):
+    assert bitlake("asof", "bonds", "--key", "no.key=A").err.startswith("Error: 'no.key' is not a key column")

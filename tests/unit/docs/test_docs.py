@@ -2,10 +2,13 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from pipeline.cli.main import app
 from pipeline.config import parse_config
 
 ROOT = Path(__file__).parents[3]
@@ -49,3 +52,31 @@ def test_python_compiles(text: str):
 
 def test_pictures_are_small():
     assert all(p.stat().st_size < 150_000 for p in (ROOT / "docs" / "images").iterdir())
+
+
+def commands() -> list:
+    """The command lines of bitlake that the pages show, in blocks of their own."""
+    found = {}
+    for page in PAGES:
+        text = re.sub(
+            r"^```(?:python|yaml|json)\n.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S
+        )
+        for line in re.findall(
+            r"^(?: {4}|)(?:\S.*\| |\$ |(?:BITLAKE__\S+ )*)(bitlake .*)$", text, re.MULTILINE
+        ):
+            if "`" not in line and "**" not in line:
+                found.setdefault(line.partition("  #")[0].strip(), page.stem)
+    return [pytest.param(line, id=f"{stem}: {line}") for line, stem in found.items()]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_are_spelled_as_they_are(line: str):
+    command, words = get_command(app), shlex.split(line)[1:]
+    while (name := next((w for w in words if not w.startswith("-")), None)) in getattr(
+        command, "commands", {}
+    ):
+        command, words = command.commands[name], words[words.index(name) + 1 :]
+
+    assert not hasattr(command, "commands") or words == ["--help"], f"no command {words}"
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert {w for w in words if re.fullmatch(r"--?[a-z-]+", w)} - {"-"} <= known
