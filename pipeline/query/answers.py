@@ -82,7 +82,7 @@ class Answers:
     def _diff_schema(self) -> pa.Schema:
         valid = self.shape.times[0].arrow
         values = pa.struct([pa.field(f.name, f.arrow) for f in self.shape.columns])
-        fields = [pa.field(f.name, f.arrow) for f in self.shape.key]
+        fields = [pa.field(differences.key_in_diff(f.name), f.arrow) for f in self.shape.key]
         fields += [
             pa.field("valid_from", valid),
             pa.field("valid_to", valid),

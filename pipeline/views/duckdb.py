@@ -3,7 +3,7 @@
 For a dataset or child ``bonds`` in the table ``ref.bonds``: ``bonds`` (all versions), ``bonds_current``, the
 macros ``bonds_asof(valid, system)`` and ``bonds_timeline(system)``, and under the names that Trino has for
 them ``ref.bonds`` (the table's rows, open twins of closed rows included), ``ref.bonds_history`` and
-``ref.bonds_current``.
+``ref.bonds_current``. Where a column has a parameter's name, the parameter has a ``_`` after it.
 No end is 9999-12-31 here, so that plain comparisons work.
 """
 
@@ -49,13 +49,23 @@ def create_plain_view(session: Session, table: Table, rows: str) -> None:
 
 
 def _create_macros(session: Session, name: str, question: Question) -> None:
-    valid = f"CAST(valid AS {'DATE' if question.shape.dated else 'TIMESTAMPTZ'})"
-    system = "CAST(system AS TIMESTAMPTZ)"
-    defaults = f"valid := current_timestamp, system := {us_sql(LATEST)}"
-    asof = statements.asof(question, valid, system)
+    shape = question.shape
+    valid, system = _parameter("valid", shape), _parameter("system", shape)
+    at = f"CAST({valid} AS {'DATE' if shape.dated else 'TIMESTAMPTZ'})"
+    known = f"CAST({system} AS TIMESTAMPTZ)"
+    latest = f"{system} := {us_sql(LATEST)}"
+    asof, timeline = statements.asof(question, at, known), statements.timeline(question, known)
+    defaults = f"{valid} := current_timestamp, {latest}"
     session.execute(f"CREATE OR REPLACE MACRO {quoted(name + '_asof')}({defaults}) AS TABLE {asof}")
-    timeline, default = statements.timeline(question, system), f"system := {us_sql(LATEST)}"
-    session.execute(f"CREATE OR REPLACE MACRO {quoted(name + '_timeline')}({default}) AS TABLE {timeline}")
+    session.execute(f"CREATE OR REPLACE MACRO {quoted(name + '_timeline')}({latest}) AS TABLE {timeline}")
+
+
+def _parameter(name: str, shape: Shape) -> str:
+    """A macro's parameter: DuckDB refuses one that is named as a column."""
+    columns = {field.name.lower() for field in shape.fields}
+    while name in columns:
+        name += "_"
+    return name
 
 
 def _names(table: Table) -> tuple[str, str]:
