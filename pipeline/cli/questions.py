@@ -125,7 +125,7 @@ def _check_moments(**given: str | None) -> None:
 
     for option, text in given.items():
         try:
-            instant(text or "now")
+            instant("now" if text is None else text)
         except BadInput as error:
             raise typer.BadParameter(
                 f"{error.message}: {error.next_step}", param_hint=f"--{option}"
