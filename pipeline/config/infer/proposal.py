@@ -1,5 +1,6 @@
 """A dataset's declaration, worked out from a sample."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from pipeline.config.infer.fields import Path, Table, take_apart
@@ -9,6 +10,9 @@ from pipeline.config.infer.sample import Sample
 from pipeline.config.infer.times import choose_from, choose_to, times_of
 from pipeline.config.infer.types import Guess, guess
 from pipeline.schema import RESERVED
+
+_LONGEST = 150
+"""Of the names of children together: a table's name is a folder's, too."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,23 @@ class Proposal:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class _Names:
+    """The names of tables: this one's, and all that are taken."""
+
+    own: str = ""
+    taken: set[str] = field(default_factory=set)
+
+    def below(self, array: Path) -> "_Names | None":
+        """Those of an array's table; takes its name. None if it can't be had."""
+        name = "__".join(array)
+        whole = f"{self.own}__{name}".lower()
+        if name != _clean(name) or len(whole) > _LONGEST or whole in self.taken:
+            return None
+        self.taken.add(whole)
+        return _Names(whole, self.taken)
+
+
 def propose(sample: Sample, name: str | None = None) -> Proposal:
     """Work out keys, times, types and children from a sample."""
     table = take_apart(sample.records)
@@ -63,7 +84,12 @@ def propose(sample: Sample, name: str | None = None) -> Proposal:
     return Proposal(
         name=name or sample.name,
         table=_table(
-            table, (), tuple(f.path for f in key) or (("id",),), key_why if key else f"TODO: {key_why}", roles
+            table,
+            (),
+            tuple(f.path for f in key) or (("id",),),
+            key_why if key else f"TODO: {key_why}",
+            roles,
+            _Names(),
         ),
         valid_from=start.path if start else ("date",),
         from_why=from_why,
@@ -77,40 +103,49 @@ def propose(sample: Sample, name: str | None = None) -> Proposal:
 
 
 def _table(
-    table: Table,
-    path: Path,
-    key: tuple[Path, ...],
-    key_why: str,
-    roles: set[Path],
-    above: frozenset[str] = frozenset(),
+    table: Table, path: Path, key: tuple[Path, ...], key_why: str, roles: set[Path], above: _Names
 ) -> ProposedTable:
-    unspeakable = any(_clean(step) != step for step in path)
-    columns = _columns(table, key, roles, above if unspeakable else frozenset())
-    inherited = above | {"__".join(step).lower() for step in key}
+    arrays = {array: names for array in table.arrays if (names := above.below(array))}
+    taken = {"position"}
+    columns = _columns(table, key, roles, taken)
+    columns += [
+        ProposedColumn(
+            _free_name("__".join(array), taken), array, Guess("json", f"{what}: kept as JSON text")
+        )
+        for array, what in _nameless(table, arrays, taken)
+    ]
+    declared = {column.path for column in columns}
     return ProposedTable(
         path=path,
         key=key,
         key_why=key_why,
         columns=tuple(columns),
-        children=tuple(_child(child, array, inherited) for array, child in table.arrays.items()),
-        scalar_arrays=tuple(table.scalar_arrays),
+        children=tuple(_child(table.arrays[array], array, names) for array, names in arrays.items()),
+        scalar_arrays=tuple(array for array in table.scalar_arrays if array not in declared),
         empty=tuple(table.empty),
     )
 
 
-def _child(table: Table, path: Path, above: frozenset[str]) -> ProposedTable:
+def _child(table: Table, path: Path, names: _Names) -> ProposedTable:
     key = child_key(table)
     if key is None:
         why = "no field differs within every array: the position is the key"
-        return _table(table, path, (), why, set(), above)
-    return _table(table, path, (key.path,), "differs within every array", set(), above)
+        return _table(table, path, (), why, set(), names)
+    return _table(table, path, (key.path,), "differs within every array", set(), names)
 
 
-def _columns(
-    table: Table, key: tuple[Path, ...], roles: set[Path], above: frozenset[str]
-) -> list[ProposedColumn]:
-    """The columns to declare; `above` are names they can't have, for want of a speakable array's name."""
-    taken = {"position", *above}
+def _nameless(table: Table, arrays: Collection[Path], taken: set[str]) -> Iterator[tuple[Path, str]]:
+    """Arrays that can't be tables, or columns if nobody declares them, because of their names."""
+    for array in table.arrays:
+        if array not in arrays:
+            yield array, "no table can have its name, or another has it"
+    for array in table.scalar_arrays:
+        name = "__".join(array)
+        if name != _clean(name) or name.lower() in taken | RESERVED:
+            yield array, "its name can't be a column's"
+
+
+def _columns(table: Table, key: tuple[Path, ...], roles: set[Path], taken: set[str]) -> list[ProposedColumn]:
     plain = {path for path in key if _is_plain_key(path, table, taken)}
     columns = []
     for path, found in table.fields.items():
@@ -129,7 +164,8 @@ def _is_plain_key(path: Path, table: Table, taken: set[str]) -> bool:
 
 
 def _clean(wanted: str) -> str:
-    return "".join("_" if c in '."`' or not c.isprintable() else c for c in wanted)[:200] or "_"
+    name = "".join("_" if c in '."`' or not c.isprintable() else c for c in wanted)[:200]
+    return name if name.strip() else "_"
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:

@@ -81,9 +81,16 @@ def dataset_name(file: str) -> str:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         value = _DECODER.decode(line.decode())
+        if b"\\u" in line:
+            _whole(value)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _whole(value: Any) -> None:
+    """Raise a ValueError if a text has half of a surrogate pair: `load` does not take it either."""
+    json.dumps(value, ensure_ascii=False, default=str).encode()
 
 
 def _advice(skipped: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import DatasetConfig, dataset_schema, parse_config
@@ -220,6 +220,22 @@ def test_packed_files_and_lines_to_skip(packed: str, tmp_path: Path) -> None:
     assert not read_sample(str(tmp_path / packed), limit=1).complete
 
 
+def test_arrays_without_a_name_for_a_table_stay_text(tmp_path: Path) -> None:
+    rows = [{"id": "A", "date": "2024-01-01", "a.b": [{"x": 1}], "\x1f": [1], "ok": [{"x": 1}]}]
+    sample = Sample("things", rows)
+    config = parse_config(lake_text(propose(sample), sample, "x"), base=tmp_path, environ={})
+    tables = dataset_schema(config.datasets[0]).tables
+    assert [table.name for table in tables] == ["things", "things__ok"]
+    texts = {column.path: str(column.type) for column in tables[0].values}
+    assert texts[("a.b",)] == texts[("\x1f",)] == "json"
+
+
+def test_half_a_surrogate_pair_is_no_record(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a": "\\ud800"}\n{"a": "\\ud83d\\ude00"}\n')
+    sample = read_sample(str(tmp_path / "x.jsonl"))
+    assert (sample.records, sample.skipped) == ([{"a": "😀"}], 1)
+
+
 BAD_FILES = [("no.jsonl", None, "does not exist"), ("e.jsonl", b"", "no JSON object"), ("l.jsonl", b"[{}]", "takes a list"),
              ("x.gz", b"no", "can't be unpacked"), ("x.zst", b"nonono", "can't be unpacked")]  # fmt: skip
 
@@ -260,7 +276,21 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
+@example([{"\x1f": [{"ID": False}], "a": [{"\x1f": [{"q": 1}]}]}])
+@example(
+    [
+        {
+            "A": [{"x": 1}],
+            "a": [{"x": [{"y": 1}]}],
+            "a__x": [{"z": 1}],
+            "a.b": [{"z": 1}],
+            "z" * 300: [{"z": 1}],
+        }
+    ]
+)
+@example([{" ": False, "b": {"": 1, " ": [1]}}])
+@example([{"\x1f": [1], "ID": [1], "id": "x", "date": "2024-01-01"}])
 @given(st.lists(st.dictionaries(member, values, max_size=5), min_size=1, max_size=5))
 def test_whatever_the_data_the_result_is_valid(records: list[dict[str, Any]]) -> None:
     sample = Sample("things", records)
