@@ -7,12 +7,18 @@ from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
 from pipeline.decode.layout import Code
+from pipeline.decode.ready import ROLE_NAMES
 
 _JSON, _ENVELOPE, _KEY, _TIME = "json", "envelope", "key", "valid time"
 _COLUMN, _CHILDREN, _NEW = "column", "children", "new field"
 _FIX = "correct the record at its source and replay it"
 _DECLARE = "declare the column with a type that fits, then replay"
 _TIMES = "write ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00.000000Z"
+
+_OPERATIONS = "use put, patch, delete, terminate or retract"
+_STAGES = {"valid_from": _TIME, "valid_to": _TIME, "operation": "operation"}
+"""What refuses a member of the record's own; the others are an envelope's."""
+_TYPES = {"operation": _OPERATIONS, "key": _FIX, "value": _FIX}
 
 _REASONS: dict[Code, tuple[str, str, str]] = {
     Code.EMPTY: (_JSON, "the line is empty", "leave it out: every line is one record"),
@@ -43,9 +49,9 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
         "write second 59 or the next minute: UTC here has no second 60",
     ),
     Code.NO_UNIT: (_TIME, "an integer", "set the dataset's valid_unit to s, ms, us or ns"),
-    Code.VALID_FROM_END: (_TIME, "at or after 9999-12-31, which means no end", "give an earlier start"),
+    Code.VALID_FROM_END: (_TIME, "at or after 9999-12-31, which means no end", "give an earlier time"),
     Code.EMPTY_RANGE: (_TIME, "not after valid_from", "give an end after the start, or none"),
-    Code.OPERATION: ("operation", "not an operation", "use put, patch, delete, terminate or retract"),
+    Code.OPERATION: ("operation", "not an operation", _OPERATIONS),
     Code.WRONG_TYPE: (_COLUMN, "a value of another type", _DECLARE),
     Code.OUT_OF_RANGE: (_COLUMN, "a number out of the type's range", _DECLARE),
     Code.NOT_INTEGRAL: (_COLUMN, "not an integer", _DECLARE),
@@ -105,8 +111,12 @@ def explain_all(batch: Batch, records: NDArray[np.int64]) -> tuple[pa.Array, pa.
 
 def _about(code: Code, column: int, columns: tuple[str, ...]) -> tuple[str, str, str]:
     stage, reason, advice = _REASONS[code]
-    if stage == _TIME and column >= 0 and columns[column] not in ("valid_from", "valid_to"):
-        stage = _COLUMN if column > 3 else _ENVELOPE
+    role = ROLE_NAMES[column] if 0 <= column < len(ROLE_NAMES) else None
+    if stage == _TIME and column >= 0 and role is None:
+        stage = _COLUMN
+    elif role is not None and stage in (_TIME, _COLUMN):
+        stage = _STAGES.get(role, _ENVELOPE)
+        advice = _TYPES.get(role, _TIMES) if code is Code.WRONG_TYPE else advice
     if column >= 0:
         reason = f"{columns[column]}: {reason}"
     return stage, reason, advice

@@ -54,6 +54,7 @@ _WRONG_TYPE, _OUT, _RANGE = int(Code.WRONG_TYPE), int(Code.OUT_OF_RANGE), int(Co
 _NOT_OBJECT, _NO_UNIT, _FRACTION = int(Code.NOT_OBJECT), int(Code.NO_UNIT), int(Code.TIME_FRACTION)
 _OPERATION, _BAD_UUID, _BAD_BASE64 = int(Code.OPERATION), int(Code.BAD_UUID), int(Code.BAD_BASE64)
 _BAD_NUMBER, _BAD_DATE, _TIME_TEXT = int(Code.BAD_NUMBER), int(Code.BAD_DATE), int(Code.TIME_TEXT)
+_FROM_END = int(Code.VALID_FROM_END)
 _END_US, _END_DAY = END_OF_TIME_US, END_OF_TIME_DAY
 _MAX = 2**63 - 1
 
@@ -150,6 +151,8 @@ def _time_text(text: Any, at: int, end: int, kind: int, registers: Any) -> Any:
         return code, 0
     if kind == KIND_VALID:
         return valid_instant(micros, registers)
+    if kind == KIND_STAMP and micros >= _END_US:
+        return _FROM_END, 0
     return (_RANGE if micros < MIN_US or micros > MAX_US else 0), micros
 
 
