@@ -197,10 +197,11 @@ class Lake:
         from pipeline.views.duckdb import create_plain_view, create_views
 
         session = Session()
+        taken = {*self.tables, *(schema.identifier for schema in self.tables.values())}
         with _explained():
             for name, schema in self.tables.items():
                 if (table := self._load(schema.identifier)) is not None:
-                    create_views(session, name, table)
+                    create_views(session, name, table, taken - {name})
             if (dead := self._load(self.config.dead_letters.table)) is not None:
                 create_plain_view(session, dead, self._dead_letters_of(dead, session).relation())
             return session.ask(query)

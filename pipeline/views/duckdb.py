@@ -7,6 +7,8 @@ them ``ref.bonds`` (the table's rows, open twins of closed rows included), ``ref
 No end is 9999-12-31 here, so that plain comparisons work.
 """
 
+from collections.abc import Collection
+
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.table import Table
 
@@ -20,8 +22,16 @@ from pipeline.query.statements import Question
 MAIN = "main"
 
 
-def create_views(session: Session, name: str, table: Table) -> None:
-    """Make the views of one table, as its current snapshot is."""
+def create_views(session: Session, name: str, table: Table, taken: Collection[str] = ()) -> None:
+    """Make the views of one table, as its current snapshot is.
+
+    Args:
+        session: where.
+        name: what commands call the table.
+        table: it.
+        taken: names of other tables, which win over this one's ``_current`` and ``_history``: those that
+            commands use, and Iceberg's.
+    """
     shape = Shape.of(table)
     schema, rows = _names(table)
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
@@ -30,6 +40,7 @@ def create_views(session: Session, name: str, table: Table) -> None:
         f"CREATE OR REPLACE VIEW {raw} AS {plan(table, shape.fields, AlwaysTrue()).relation(session)}"
     )
     question = Question(shape, f"SELECT * FROM {raw}")
+    others = {_identifier(other) for other in taken}
     history, current = statements.history(question), statements.timeline(question, us_sql(LATEST))
     for view, statement in (
         (quoted(name), history),
@@ -37,7 +48,8 @@ def create_views(session: Session, name: str, table: Table) -> None:
         (quoted(f"{name}_current"), current),
         (f"{quoted(schema)}.{quoted(rows + '_current')}", current),
     ):
-        session.execute(f"CREATE OR REPLACE VIEW {view} AS {statement}")
+        if view not in others:
+            session.execute(f"CREATE OR REPLACE VIEW {view} AS {statement}")
     _create_macros(session, name, question)
 
 
@@ -66,6 +78,12 @@ def _parameter(name: str, shape: Shape) -> str:
     while name in columns:
         name += "_"
     return name
+
+
+def _identifier(name: str) -> str:
+    """A table's name, or its namespace and name, as a view is called here."""
+    namespace, _, last = name.rpartition(".")
+    return f"{quoted(namespace)}.{quoted(last)}" if namespace else quoted(last)
 
 
 def _names(table: Table) -> tuple[str, str]:

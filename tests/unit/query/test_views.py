@@ -88,3 +88,17 @@ def test_trino_views_say_the_same(session, table, belief):
         query = view.statement.partition(" AS\n")[2].replace('"lake".', "")
         query = re.sub(r"TIMESTAMP '9999-12-31 00:00:00 UTC'", "TIMESTAMPTZ '9999-12-31 00:00:00+00'", query)
         assert count(session, f"({query})") == len(expected)
+
+
+def test_a_dataset_keeps_its_name_from_the_views_of_another(belief, tmp_path):
+    catalog, session = catalog_in(tmp_path), Session()
+    for name in ("bonds", "bonds_current"):
+        schema = table_schema({"isin": "string"}, {"level": "long"}, name=name)
+        table = create(catalog, schema)
+        if name == "bonds":
+            table.append(rows_of(belief.versions, schema))
+    taken = {"bonds", "bonds_current", "ref.bonds", "ref.bonds_current"}
+    for name in ("bonds_current", "bonds"):
+        create_views(session, name, catalog.load_table(f"ref.{name}"), taken - {name})
+    assert count(session, "bonds") > 0
+    assert count(session, "bonds_current") == count(session, "ref.bonds_current") == 0
