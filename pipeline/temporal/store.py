@@ -7,6 +7,7 @@ overlap each other). A list is a directory of pages; a page holds up to 64 segme
 
 import mmap
 import os
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -80,11 +81,14 @@ class Store(NamedTuple):
     used: Ints
 
 
+_NORESERVE = 0x4000 if sys.platform == "linux" else 0
+"""MAP_NORESERVE, which Python 3.11 does not name: without it the room counts as used when a process forks."""
+
+
 def reserve(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
     """An array of zeros whose memory is committed by the OS page by page, when first written."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-    room = mmap.mmap(-1, size, flags=flags)
+    room = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         room.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(room, dtype=dtype).reshape(shape)

@@ -52,12 +52,21 @@ def model_of(stream: Stream) -> Model:
     return model
 
 
-def load(directory: Path, stream: Stream, way: Way) -> tuple[Lake, dict[str, int]]:
-    """A lake of one dataset with a stream in it, and the summed counts of its loads."""
+def load(
+    directory: Path, stream: Stream, way: Way, settings: dict[str, Any] | None = None
+) -> tuple[Lake, dict[str, int]]:
+    """A lake of one dataset with a stream in it, and the summed counts of its loads.
+
+    Args:
+        directory: where the lake is.
+        stream: the records.
+        way: how they go in.
+        settings: more of lake.yaml, such as a catalog.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     commit = {"records": way.commit_records, "seconds": 3600}
     content = {"commit": commit, "datasets": [stream.entry | {"mode": way.mode}]}
-    (directory / "lake.yaml").write_text(json.dumps(content))
+    (directory / "lake.yaml").write_text(json.dumps(content | (settings or {})))
     lake, lines = Lake.open(directory / "lake.yaml", {}), stream.envelope_lines()
     total = dict.fromkeys(COUNTS, 0)
     for start, end in zip([0, *way.cuts], [*way.cuts, len(lines)], strict=True):
@@ -75,10 +84,12 @@ def objects(rows: pa.Table) -> list[dict[str, Any]]:
     return [dict(zip(rows.column_names, row, strict=True)) for row in plain_rows(rows)]
 
 
-def differences(directory: Path, stream: Stream, *, seed: int, **more: Any) -> list[str]:
+def differences(
+    directory: Path, stream: Stream, *, seed: int, settings: dict[str, Any] | None = None, **more: Any
+) -> list[str]:
     """Load a stream in a random way, and compare its histories and counts with the model's."""
     model = model_of(stream)
-    lake, counts = load(directory, stream, random_way(seed, len(stream.records), **more))
+    lake, counts = load(directory, stream, random_way(seed, len(stream.records), **more), settings)
     found = [
         f"{name}: {count} instead of {getattr(model.counts, name)}"
         for name, count in counts.items()
