@@ -15,6 +15,7 @@ from pipeline.engine.dataset import DatasetWriter
 from pipeline.engine.epoch import Summary
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
+from pipeline.errors import BadInput
 from pipeline.faults import reach
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.epoch import Position
@@ -136,6 +137,10 @@ class _Load:
                     begun = self._load(source, begun)
             finished = replace(begun, finished=True)
             self._writer.finish(finished)
+        except BadInput:
+            # A file that ends in the middle: the records before are as good as any.
+            self._writer.cut()
+            raise
         finally:
             self._writer.close()
         reach("before-report")

@@ -165,7 +165,7 @@ class LineSource:
         if self._failure:
             raise BadInput(
                 f"{self.name} can't be read beyond line {self._lines}: {self._failure}",
-                next_step="get the file whole and load it again: it goes on after the last committed line",
+                next_step="get the file whole and load it again: what is loaded already changes nothing",
             ) from self._failure
         if self._lines < self._skip:
             raise BadInput(
