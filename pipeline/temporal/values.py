@@ -104,14 +104,6 @@ def child_is(store: Store, value: int, table: int, key: Bytes, at: int, length: 
 
 
 @inner
-def same_child(store: Store, left: int, right: int) -> bool:
-    """Whether two values in the arena are of one child."""
-    at = place_of(right)
-    length = read_u32(store.arena, at + 2)
-    return child_is(store, left, read_u16(store.arena, at), store.arena, at + CHILD_HEADER, length)
-
-
-@inner
 def child_equals(store: Store, value: int, payload: Bytes, at: int, length: int) -> bool:
     """Whether a child in the arena has these values (its key is not looked at)."""
     start = place_of(value)
