@@ -59,11 +59,6 @@ class PartitionField:
             return self.column
         return f"{self.transform}({f'{self.size}, ' if self.size else ''}{self.column})"
 
-    @property
-    def iceberg(self) -> str:
-        """The transform as Iceberg's metadata spells it: ``bucket[8]``, ``month``."""
-        return f"{self.transform}[{self.size}]" if self.size else self.transform
-
     def fits(self, column_type: ColumnType) -> bool:
         """Whether Iceberg allows this transform on a column of this type."""
         kind = column_type.kind

@@ -65,7 +65,7 @@ class DatasetWriter:
     ) -> None:
         self._config, self._limits, self._seed = config, lake.commit, Journal.seed(backend)
         self._journal = Journal(backend, config.name)
-        partition_by = [field.iceberg for field in config.partition_by]
+        partition_by = [str(field) for field in config.partition_by]
         schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
         settle(sink, self._journal, schema)
         schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
