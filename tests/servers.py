@@ -108,7 +108,7 @@ def seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(command, env=os.environ | keys, stdout=log, stderr=subprocess.STDOUT)
     try:
-        _wait_until(lambda: _answers(f"{running.iceberg}/v1/config") and _answers(running.s3), process)
+        _wait_until(lambda: _has_buckets(running), process)
         yield running
     finally:
         process.terminate()
@@ -122,6 +122,23 @@ def seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
 def _port_flag(name: str) -> str:
     server, _, of = name.partition(".")
     return f"{server}.port.{of}" if of else f"{server}.port"
+
+
+def _has_buckets(server: SeaweedFS) -> bool:
+    """Whether both buckets are there: they are made a moment after the server begins to answer."""
+    if not (_answers(f"{server.iceberg}/v1/config") and _answers(server.s3)):
+        return False
+    from pyarrow.fs import FileType, S3FileSystem
+    from pyiceberg.catalog import load_catalog
+    from pyiceberg.exceptions import NoSuchNamespaceError, RESTError
+
+    keys = {"access_key": server.access_key, "secret_key": server.secret_key}
+    s3 = S3FileSystem(**keys, region="us-east-1", endpoint_override=server.s3)
+    try:
+        load_catalog("ready", **server.rest_catalog).list_namespaces()
+        return bool(s3.get_file_info(server.bucket).type == FileType.Directory)
+    except (NoSuchNamespaceError, RESTError, OSError):
+        return False
 
 
 def _answers(address: str) -> bool:

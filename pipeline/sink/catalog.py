@@ -9,6 +9,7 @@ from pyiceberg.exceptions import (
     CommitFailedException,
     CommitStateUnknownException,
     ForbiddenError,
+    NoSuchNamespaceError,
     NoSuchPropertyException,
     NoSuchTableError,
     NotInstalledError,
@@ -21,7 +22,13 @@ from pyiceberg.exceptions import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_fixed,
+    wait_random_exponential,
+)
 
 from pipeline.errors import BadConfiguration, Refused, Unavailable
 
@@ -35,6 +42,20 @@ TRANSIENT: tuple[type[Exception], ...] = (
     OSError,
 )
 """Errors of a catalog or an object store after which trying again can help (requests' are OSErrors)."""
+
+while_busy = retry(
+    retry=retry_if_exception_type(
+        (NoSuchNamespaceError, ServerError, ServiceUnavailableError, TooManyRequestsError)
+    ),
+    stop=stop_after_attempt(10),
+    wait=wait_random_exponential(multiplier=0.05, max=1),
+    reraise=True,
+)
+"""Calls again, for some 3 seconds, what may be repeated while a catalog answers that it can't do it just now.
+
+REST catalogs answer so while another process is half-way through creating the same namespace or table. A
+catalog that does not answer at all is not waited for.
+"""
 
 _REFUSED = (UnauthorizedError, ForbiddenError, OAuthError)
 _DURABLE = "pipeline.sink.durable.DurableFileIO"
@@ -102,7 +123,7 @@ def explained(where: str) -> Iterator[None]:
             f"the catalog refused the credentials: {error}",
             next_step="check catalog.credential or catalog.token (environment: BITLAKE__CATALOG__CREDENTIAL)",
         ) from error
-    except NoSuchTableError as error:
+    except (NoSuchNamespaceError, NoSuchTableError) as error:
         raise Refused(
             f"a table of the dataset is gone: {error}",
             next_step="stop what dropped it; if that was meant, remove the state and load the data again",
@@ -111,6 +132,11 @@ def explained(where: str) -> Iterator[None]:
         raise Unavailable(
             f"the catalog or its warehouse does not answer: {_first_line(error)}",
             next_step=f"check that {_without_password(where)} can be reached and written, then try again",
+        ) from error
+    except RESTError as error:
+        raise BadConfiguration(
+            f"the catalog can't do what was asked: {_first_line(error)}",
+            next_step="check catalog.uri and catalog.warehouse: the catalog answers, and does not know them",
         ) from error
 
 

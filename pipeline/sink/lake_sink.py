@@ -157,7 +157,7 @@ class LakeSink:
 
     def _open_table(self, table: TableSchema, options: TableOptions) -> TableSchema:
         try:
-            existing = self._catalog.load_table(table.identifier)
+            existing = iceberg.load_table(self._catalog, table.identifier)
         except NoSuchTableError:
             existing = iceberg.create_table(self._catalog, table, options)
             reach("after-new-table")
@@ -212,5 +212,5 @@ class LakeSink:
     def _table(self, identifier: str) -> Table:
         table = self._tables.get(identifier)
         if table is None:
-            table = self._tables[identifier] = self._catalog.load_table(identifier)
+            table = self._tables[identifier] = iceberg.load_table(self._catalog, identifier)
         return table

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.errors import Refused
 from pipeline.schema import RESERVED, Column, Kind, TableSchema
+from pipeline.sink.catalog import while_busy
 from pipeline.sink.dead_letter_table import DEAD_LETTERS, DOCS
 from pipeline.sink.partitions import partition_spec
 from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of, to_iceberg, widens
@@ -66,6 +67,12 @@ def iceberg_schema(table: TableSchema) -> Schema:
     )
 
 
+@while_busy
+def load_table(catalog: Catalog, identifier: str) -> Table:
+    """A table as it is now."""
+    return catalog.load_table(identifier)
+
+
 def create_table(catalog: Catalog, table: TableSchema, options: TableOptions) -> Table:
     """Create a table and its namespace; one that another process creates meanwhile is taken as it is."""
     schema = iceberg_schema(table)
@@ -83,7 +90,7 @@ def create_table(catalog: Catalog, table: TableSchema, options: TableOptions) ->
 def open_dead_letters(catalog: Catalog, identifier: str) -> Table:
     """The table of dead letters, created if it is missing."""
     try:
-        return catalog.load_table(identifier)
+        return load_table(catalog, identifier)
     except NoSuchTableError:
         schema = Schema(
             *(
@@ -94,6 +101,7 @@ def open_dead_letters(catalog: Catalog, identifier: str) -> Table:
         return _create(catalog, identifier, schema, PartitionSpec(), BASE_PROPERTIES)
 
 
+@while_busy
 def _create(
     catalog: Catalog, identifier: str, schema: Schema, spec: PartitionSpec, properties: dict[str, str]
 ) -> Table:
