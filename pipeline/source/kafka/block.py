@@ -17,10 +17,10 @@ class Records:
     """Records and where their parts are in a buffer; a start of -1 is a null.
 
     Attributes:
-        buffer: uint8; at least `pipeline.source.block.PADDING` bytes follow the last record's value.
+        buffer: uint8; at least `pipeline.source.block.PADDING` bytes follow the last record.
         starts, ends: int64[n], the values.
         key_starts, key_ends: int64[n], the keys.
-        header_starts, header_ends: int64[n], the headers as Kafka writes them: see `pipeline.source.kafka.headers`.
+        header_starts, header_ends: int64[n], the headers as Kafka writes them; `read_headers` reads them.
         offsets: int64[n], rising, with holes where a topic is compacted.
         timestamps: int64[n], microseconds; log-append time where the topic has it, or `NO_TIMESTAMP`.
     """
@@ -38,9 +38,9 @@ class Records:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def slice(self, first: int, end: int) -> "Records":
-        """Some of the records, in the same buffer."""
-        return Records(self.buffer, *(getattr(self, name)[first:end] for name in _ARRAYS))
+    def parts(self, first: int, end: int) -> tuple[Bytes, ...]:
+        """The fields with only some of the records, in the same buffer."""
+        return (self.buffer, *(getattr(self, name)[first:end] for name in _ARRAYS))
 
     def value(self, index: int) -> bytes | None:
         """One record's value: for a dead letter or a message, not for the way of every record."""
@@ -61,75 +61,26 @@ class Records:
 _ARRAYS = [field.name for field in fields(Records)][1:]
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaBlock:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaBlock(Records):
     """Some records of one partition, in order; perhaps none.
 
     Attributes:
-        records: the records; the properties below hand out its arrays.
         first_offset: the position before this block.
         next_offset: the position after it: beyond the last record where control batches or holes follow.
         log_append: the timestamps are the broker's, not the producers'.
         high_watermark, last_stable_offset: of the partition when it was fetched.
-        fetched_at: microseconds, when the request was sent: what was appended before is before `high_watermark`.
+        fetched_at: microseconds, when the fetch was asked for: all that was appended before is below
+            `high_watermark`.
+        nbytes: about what it holds of memory.
     """
 
     topic: str
     partition: int
-    records: Records
     first_offset: int
     next_offset: int
     log_append: bool
     high_watermark: int
     last_stable_offset: int
     fetched_at: int
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    @property
-    def nbytes(self) -> int:
-        """About what it holds of memory."""
-        records = self.records
-        if not len(records):
-            return 0
-        end = max(int(records.header_ends[-1]), int(records.ends[-1]))
-        first = int(records.header_starts[0]) if records.starts[0] < 0 else int(records.starts[0])
-        return end - first + 64 * len(records)
-
-    @property
-    def buffer(self) -> Bytes:
-        """See `Records`; so for the others."""
-        return self.records.buffer
-
-    @property
-    def starts(self) -> Numbers:
-        return self.records.starts
-
-    @property
-    def ends(self) -> Numbers:
-        return self.records.ends
-
-    @property
-    def key_starts(self) -> Numbers:
-        return self.records.key_starts
-
-    @property
-    def key_ends(self) -> Numbers:
-        return self.records.key_ends
-
-    @property
-    def header_starts(self) -> Numbers:
-        return self.records.header_starts
-
-    @property
-    def header_ends(self) -> Numbers:
-        return self.records.header_ends
-
-    @property
-    def offsets(self) -> Numbers:
-        return self.records.offsets
-
-    @property
-    def timestamps(self) -> Numbers:
-        return self.records.timestamps
+    nbytes: int
