@@ -30,6 +30,10 @@ Files = Callable[[Table], tuple[list[DataFile], list[DataFile]]]
 """Gives a snapshot's added and removed files, planned against the table as it is now."""
 
 
+class Replaced(Refused):
+    """Another table has taken the name of the one at hand."""
+
+
 class EpochCommit:
     """One epoch's commit to one table."""
 
@@ -51,6 +55,7 @@ class EpochCommit:
 
         Raises:
             Refused: the table holds this epoch, or a later one, from another writer.
+            Replaced: someone dropped the table and created another of its name.
             Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
         """
         retrying = Retrying(
@@ -133,5 +138,14 @@ class _Once:
 
     def after_the_first_time(self) -> None:
         if not self._fresh:
-            self._table.refresh()
+            self._refresh()
         self._fresh = False
+
+    def _refresh(self) -> None:
+        try:
+            self._table.refresh()
+        except ValueError as error:  # what pyiceberg raises when the table's UUID is another one
+            raise Replaced(
+                f"{'.'.join(self._table.name())} is not the table that was opened: {error}",
+                next_step="stop what replaces it; if that was meant, remove the state and load the data again",
+            ) from error

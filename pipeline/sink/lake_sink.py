@@ -17,7 +17,7 @@ from pipeline.faults import reach
 from pipeline.schema import DatasetSchema, TableSchema
 from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained
-from pipeline.sink.commit import ATTEMPTS, EpochCommit
+from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
 from pipeline.sink.epoch import TABLES, WRITE, Epoch, Position, TableRows, newest_summary
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, write_rows
@@ -130,9 +130,7 @@ class LakeSink:
             if number:
                 reach("between-commits")
             with explained(self._where), self._lock:
-                table = self._table(part.identifier)
-                change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))
-                committed = EpochCommit(table, files.dataset, summary, change.files).run()
+                committed = self._commit(part, files, summary)
             log.debug(
                 "epoch %d of %s: %s", files.position.epoch, part.identifier, "new" if committed else "there"
             )
@@ -154,6 +152,17 @@ class LakeSink:
         """All rows of a table as it is now, open twins of closed rows included, as ``table.arrow``."""
         with explained(self._where):
             yield from scan_rows(self._table(table.identifier).refresh(), table.arrow)
+
+    def _commit(self, part: TableFiles, files: FileList, summary: dict[str, str]) -> bool:
+        change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))
+        try:
+            return EpochCommit(self._table(part.identifier), files.dataset, summary, change.files).run()
+        except Replaced:
+            if part.identifier != self._dead_letter_table:
+                raise
+        # The one table that several processes may create at once; see `tables._create`.
+        del self._tables[part.identifier]
+        return EpochCommit(self._table(part.identifier), files.dataset, summary, change.files).run()
 
     def _open_table(self, table: TableSchema, options: TableOptions) -> TableSchema:
         try:

@@ -109,10 +109,10 @@ def _create(
     if not catalog.namespace_exists(namespace):
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
             catalog.create_namespace(namespace)
-    try:
-        return catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
-    except TableAlreadyExistsError:
-        return catalog.load_table(identifier)
+    with suppress(TableAlreadyExistsError):
+        catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
+    # Loaded even if just made: SeaweedFS lets two creators at once both succeed, and keeps the last one's.
+    return catalog.load_table(identifier)
 
 
 def _spec(table: TableSchema, schema: Schema, options: TableOptions) -> PartitionSpec:

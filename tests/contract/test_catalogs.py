@@ -135,12 +135,14 @@ def test_concurrent_writers_lose_and_double_nothing(config: Any, namespace: str)
     datasets = [lakes.dataset(name, namespace=namespace) for name in ("left", "right")]
     shared = f"{namespace}.dead_letters"
     failures: list[BaseException] = []
+    made = threading.Barrier(len(datasets))  # SeaweedFS's creation of a table is not atomic: it is over then
 
     def write(schema: DatasetSchema) -> None:
         try:
             with open_catalog(config) as catalog:
                 sink = LakeSink(catalog, shared)
                 sink.open(schema, mode="append", partition_by=[])
+                made.wait(60)
                 for number in range(1, commits + 1):
                     dead = lakes.dead_letters(schema.name, number, 1)
                     files = sink.write(lakes.epoch(schema, number, dead=dead))
@@ -148,6 +150,7 @@ def test_concurrent_writers_lose_and_double_nothing(config: Any, namespace: str)
                     sink.commit(dead_only)
         except BaseException as error:  # noqa: BLE001
             failures.append(error)
+            made.abort()
 
     threads = [threading.Thread(target=write, args=(schema,)) for schema in datasets]
     for thread in threads:

@@ -72,6 +72,26 @@ def test_committing_twice_is_committing_once(sink: LakeSink, bonds: DatasetSchem
     assert snapshots(catalog) == snapshots(catalog, "ref.bonds__calls") == 1
 
 
+def test_dead_letters_go_to_the_table_that_another_process_made(tmp_path: Path, catalog: Catalog) -> None:
+    sink = LakeSink(catalog, lakes.DEAD)
+    bonds = sink.open(lakes.dataset(), mode="append", partition_by=[])
+    files = sink.write(lakes.epoch(bonds, 1, dead=lakes.dead_letters("bonds", 1, 2)))
+    catalog.drop_table(lakes.DEAD)
+    lakes.sqlite_sink(tmp_path).open(lakes.dataset(), mode="append", partition_by=[])
+    sink.commit(files)
+    assert len(catalog.load_table(lakes.DEAD).scan().to_arrow()) == 2
+
+
+def test_a_table_that_was_replaced_is_refused(tmp_path: Path, sink: LakeSink, catalog: Catalog) -> None:
+    bonds = sink.open(lakes.dataset(), mode="append", partition_by=[])
+    files = sink.write(lakes.epoch(bonds, 1, opened=[{"isin": "A"}]))
+    catalog.drop_table("ref.bonds")
+    lakes.sqlite_sink(tmp_path).open(lakes.dataset(), mode="append", partition_by=[])
+    with pytest.raises(Refused, match="not the table that was opened"):
+        sink.commit(files)
+    assert snapshots(catalog) == 0
+
+
 def test_tables_without_rows_get_the_epoch_too(sink: LakeSink, bonds: DatasetSchema) -> None:
     sink.commit(sink.write(lakes.epoch(bonds, 1)))
     assert sink.positions(bonds) == {
