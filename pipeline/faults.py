@@ -24,13 +24,22 @@ EPOCH_POINTS = (
 """Points of the epoch protocol, in its order."""
 CHECKPOINT_POINTS = ("before-keys", "between-keys", "after-keys")
 """Points of the state's checkpoint: before the keys, between them and dropping the log, after it."""
+SHRINK_POINTS = ("after-shrinking",)
+"""Points of cold keys leaving memory, after the checkpoint that goes before."""
 SETTLE_POINTS = ("before-settling", "after-settling")
 """Points of finishing or forgetting the epoch that the last process left half done."""
 REBUILD_POINTS = ("after-clearing", "after-rebuilt-table", "before-rebuilt-mark", "after-rebuilt-mark")
 """Points of rebuilding the state from the tables."""
 LOAD_POINTS = ("after-new-table", "before-report")
 """Points of a load outside its epochs: a table was created; all is committed, but the caller not told."""
-POINTS = (*LOAD_POINTS, *SETTLE_POINTS, *REBUILD_POINTS, *EPOCH_POINTS, *CHECKPOINT_POINTS)
+POINTS = (
+    *LOAD_POINTS,
+    *SETTLE_POINTS,
+    *REBUILD_POINTS,
+    *EPOCH_POINTS,
+    *CHECKPOINT_POINTS,
+    *SHRINK_POINTS,
+)
 """Every point."""
 
 

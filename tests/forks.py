@@ -6,11 +6,13 @@ A process of its own imports what the function needs and then only forks, so no 
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from pipeline import faults
 
@@ -29,11 +31,27 @@ class Forks:
 
     def run(self, *arguments: str, fault: str = "") -> int:
         """Run once with ``BITLAKE_FAULT`` set; the exit status, negative for the signal that killed it."""
+        status, stopped = self._ask("run", fault, *arguments)
+        assert stopped is None, "it stopped itself"
+        return status
+
+    def run_until_stopped(self, *arguments: str) -> int:
+        """Run until the process stops itself; its id, for `resume`."""
+        status, stopped = self._ask("run", "", *arguments)
+        assert stopped is not None, f"ended with {status} and never stopped"
+        return stopped
+
+    def resume(self, process: int) -> int:
+        """Have a stopped process go on to its end; its exit status."""
+        return self._ask("resume", str(process))[0]
+
+    def _ask(self, *words: str) -> tuple[int, int | None]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([fault, *arguments]) + "\n")
+        self._process.stdin.write(json.dumps(words) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        status, stopped = json.loads(self._process.stdout.readline())
+        return status, stopped
 
     def __enter__(self) -> Self:
         return self
@@ -51,18 +69,26 @@ def _serve(target: str, prepare: str) -> None:
     if prepare:
         getattr(module, prepare)()
     for line in sys.stdin:
-        fault, *arguments = json.loads(line)
-        if (child := os.fork()) == 0:
-            os.environ[faults.VARIABLE] = fault
-            importlib.reload(faults)
-            try:
-                function(*arguments)
-            except BaseException:  # noqa: BLE001
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(status, flush=True)
+        word, *rest = json.loads(line)
+        if word == "resume":
+            child = int(rest[0])
+            os.kill(child, signal.SIGCONT)
+        elif (child := os.fork()) == 0:
+            _run(function, *rest)
+        _, status = os.waitpid(child, os.WUNTRACED)
+        stopped = child if os.WIFSTOPPED(status) else None
+        print(json.dumps([0 if stopped else os.waitstatus_to_exitcode(status), stopped]), flush=True)
+
+
+def _run(function: Callable[..., None], fault: str, *arguments: str) -> NoReturn:
+    os.environ[faults.VARIABLE] = fault
+    importlib.reload(faults)
+    try:
+        function(*arguments)
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pipeline.engine.options import decode_options
 from pipeline.engine.progress import Progress
 from pipeline.engine.recover import restore, settle
 from pipeline.engine.timelines import Timelines
+from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
@@ -202,6 +203,7 @@ class DatasetWriter:
         self._checkpoint()
         before = self._timelines.used()
         gone = self._timelines.shrink(self._memory // 2)
+        reach("after-shrinking")
         after = self._timelines.used()
         log.info(
             "cold keys left memory",

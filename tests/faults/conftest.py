@@ -2,11 +2,22 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import invariants
 from tests.forks import Forks
 
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
     """Processes that load; their kernels are loaded once for all of them."""
-    with Forks("tests.faults.runs:load", prepare="warm_up") as forks:
+    with Forks("tests.faults.runs:run", prepare="warm_up") as forks:
         yield forks
+
+
+@pytest.fixture(autouse=True)
+def _checks_what_it_claims(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that its marker puts into docs/invariants.md must have checked what the page says."""
+    invariants.CHECKED.clear()
+    yield
+    for marker in request.node.iter_markers("fault"):
+        missing = set(marker.kwargs.get("invariants", invariants.INVARIANTS)) - invariants.CHECKED
+        assert not missing, f"never checked: {', '.join(sorted(missing))}"

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 
 from pipeline.cli.plain import plain_rows
+from pipeline.config import Mode
 from pipeline.engine.journal import Journal
 from pipeline.lake import Lake
 from pipeline.sink.catalog import open_catalog
@@ -21,6 +22,7 @@ from pipeline.sink.lake_sink import LakeSink
 from state import open_state
 from tests.faults.runs import OUTCOME, Load
 from tests.forks import Forks
+from tests.invariants import Evidence, check, resumed, same_state
 from tests.model import Model
 from tests.model.compare import history_json
 from tests.model.generate import Entry
@@ -32,11 +34,13 @@ KILLED = -9
 class Place:
     """A folder with a lake of some datasets, written by processes of `forks`."""
 
-    def __init__(self, folder: Path, forks: Forks, *entries: Entry, commit_records: int = 7) -> None:
+    def __init__(
+        self, folder: Path, forks: Forks, *entries: Entry, settings: dict[str, Any] | None = None
+    ) -> None:
         self.folder, self.entries, self._forks = folder, entries, forks
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"commit": {"records": commit_records, "seconds": 3600}, "datasets": entries}
-        (folder / "lake.yaml").write_text(json.dumps(content))
+        content = {"commit": {"records": 7, "seconds": 3600}, "datasets": entries}
+        (folder / "lake.yaml").write_text(json.dumps(content | (settings or {})))
 
     @cached_property
     def lake(self) -> Lake:
@@ -66,17 +70,41 @@ class Place:
 
     def finish(self, load: Load) -> dict[str, Any]:
         """Load to the end; the summary."""
-        assert self._run(load) == 0
-        outcome: dict[str, Any] = json.loads((self.folder / OUTCOME).read_text())
+        before = self.committed(load.dataset)
+        outcome = self.outcome(load)
         assert "error" not in outcome, outcome
+        after = self.committed(load.dataset)
+        assert after is not None
+        resumed(before, after, outcome)
         return outcome
 
-    def refused(self, load: Load) -> str:
-        """Load, which must be refused; the message."""
-        assert self._run(load) == 0
-        outcome = json.loads((self.folder / OUTCOME).read_text())
-        assert outcome.get("error") == "Refused", outcome
+    def refused(self, load: Load, error: str = "Refused") -> str:
+        """Load, which must fail; the message."""
+        outcome = self.outcome(load)
+        assert outcome.get("error") == error, outcome
         return str(outcome["message"])
+
+    def outcome(self, load: Load) -> dict[str, Any]:
+        """Load; the summary, or the error and its message."""
+        assert self._run(load) == 0
+        return self._outcome()
+
+    def stop(self, load: Load, point: str) -> int:
+        """Load until the process stops at `point`; its id, for `resume`."""
+        return self._forks.run_until_stopped(*self._words(replace(load, mishap=f"stop@{point}")))
+
+    def resume(self, process: int) -> dict[str, Any]:
+        """Have a stopped process go on; its summary, or the error and its message."""
+        assert self._forks.resume(process) == 0
+        return self._outcome()
+
+    def committed(self, dataset: str) -> Position | None:
+        """The position of the dataset's own table."""
+        identifier = self.lake.tables[dataset].identifier
+        if not self.catalog.table_exists(identifier):
+            return None
+        summary = newest_summary(self.catalog.load_table(identifier).metadata, dataset)
+        return Position.from_summary(summary) if summary else None
 
     def proceeds(self, model: Model, *, seed: int) -> None:
         """More records go on from where the tables are; first with the state there is, then without."""
@@ -117,6 +145,19 @@ class Place:
             assert position.clocks == model.clocks
         self.check_rows(model)
         self._check_dead_letters(model)
+        self.check_invariants(model)
+
+    def check_invariants(self, model: Model) -> None:
+        """What must hold of any tables holds of these, and the state is what they give."""
+        name = model.dataset.name
+        tables = {table.name: self.lake.tables[table.name] for table in model.dataset.tables}
+        letters = self.lake.config.dead_letters.table
+        evidence = Evidence(self.catalog, name, tables, letters, upsert=self._upsert(name))
+        check(evidence, no_ops=model.no_ops)
+        assert self._forks.run("state", str(self.folder), name) == 0
+        found = self._outcome()
+        assert "error" not in found, found
+        same_state(found["held"], found["rebuilt"])
 
     def check_rows(self, model: Model) -> None:
         """Every table has the rows that the model says."""
@@ -141,7 +182,8 @@ class Place:
         got: Counter[tuple[Any, ...]] = Counter()
         for batch in sink.scan_versions(self.lake.tables[table]):
             got.update(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
-        rows = (row for row in model.rows if row.table == table)
+        rows = model.history(table) if self._upsert(model.dataset.name) else model.rows
+        rows = [row for row in rows if row.table == table]
         assert got == Counter((row.opened.offset, row.closed.offset if row.closed else None) for row in rows)
 
     def _check_dead_letters(self, model: Model) -> None:
@@ -150,5 +192,16 @@ class Place:
         assert sorted(row["offset"] for row in mine) == [letter.offset for letter in model.dead], mine
         assert len({row["id"] for row in mine}) == len(mine)
 
+    def _upsert(self, dataset: str) -> bool:
+        return self.lake.config.dataset(dataset).mode is Mode.UPSERT
+
     def _run(self, load: Load, fault: str = "") -> int:
-        return self._forks.run(str(self.folder), json.dumps(asdict(load)), fault=fault)
+        return self._forks.run(*self._words(load), fault=fault)
+
+    def _words(self, load: Load) -> tuple[str, str, str]:
+        return "load", str(self.folder), json.dumps(asdict(load))
+
+    def _outcome(self) -> dict[str, Any]:
+        outcome: dict[str, Any] = json.loads((self.folder / OUTCOME).read_text())
+        assert outcome["befell"], "nothing befell it"
+        return outcome

@@ -1,24 +1,32 @@
-"""One load, made to be run in a process of its own that a fault point may kill (see `tests.forks`)."""
+"""What is done in a process of its own that a fault may befall (see `tests.forks`)."""
 
 import functools
 import gc
 import json
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pipeline.engine.dataset
 import pipeline.engine.load
+import pipeline.sink.commit
+import pipeline.sink.lake_sink
+from pipeline import faults
 from pipeline.errors import BitlakeError
 from pipeline.lake import Lake
 from pipeline.source.files import FileSource
 from state.memory import MemoryState
+from tests.faults.mishaps import befall
+from tests.faults.state import held_and_rebuilt
 from tests.model.strategies import random_stream
 
 BLOCK_RECORDS = 3
 """Lines in a block, small so that a short file has many epochs: one ends between two blocks."""
+ATTEMPTS = 4
+"""Tries of a commit: the product's 20 would be waited for where nothing will come."""
 OUTCOME = "outcome.json"
 
 
@@ -29,29 +37,50 @@ class Load:
     Attributes:
         dataset, files, envelope: as `Lake.load_files` takes them.
         checkpoint_records: logged records after which keys are stored and the log is dropped.
+        mishap: what befalls it at a fault point, as ``mishap@point:nth`` (see `tests.faults.mishaps`).
+        now: what its clock says, in microseconds; 0: the right time.
     """
 
     dataset: str
     files: Sequence[str]
     envelope: bool = True
     checkpoint_records: int = 8_000_000
+    mishap: str = ""
+    now: int = 0
 
 
-def load(place: str, text: str) -> None:
-    """Load into the lake in `place`; what comes of it is left there in `OUTCOME`."""
-    wanted = Load(**json.loads(text))
+def run(action: str, place: str, text: str) -> None:
+    """Do something to the lake in `place`; what comes of it is left there in `OUTCOME`."""
     outcome = Path(place) / OUTCOME
     outcome.unlink(missing_ok=True)
+    try:
+        result = _ACTIONS[action](Path(place), text)
+    except BitlakeError as error:
+        result = {"error": type(error).__name__, "message": str(error)}
+    outcome.write_text(json.dumps(result | {"befell": getattr(faults._fault, "left", 0) <= 0}))
+
+
+def load(place: Path, text: str) -> dict[str, Any]:
+    """Load as `text` says."""
+    wanted = Load(**json.loads(text))
     pipeline.engine.dataset.CHECKPOINT_RECORDS = wanted.checkpoint_records
     pipeline.engine.load.FileSource = functools.partial(FileSource, block_records=BLOCK_RECORDS)  # type: ignore
-    try:
-        lake = Lake.open(Path(place) / "lake.yaml", {})
-        summary: dict[str, Any] = asdict(
-            lake.load_files(wanted.dataset, wanted.files, envelope=wanted.envelope)
-        )
-    except BitlakeError as error:
-        summary = {"error": type(error).__name__, "message": str(error)}
-    outcome.write_text(json.dumps(summary))
+    pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
+    if wanted.now:
+        time.time_ns = lambda: wanted.now * 1000
+    lake = Lake.open(place / "lake.yaml", {})
+    if wanted.mishap:
+        befall(wanted.mishap, lake)
+    return asdict(lake.load_files(wanted.dataset, wanted.files, envelope=wanted.envelope))
+
+
+def describe_state(place: Path, dataset: str) -> dict[str, Any]:
+    """What the state holds of a dataset, and what a rebuild from the tables makes."""
+    held, rebuilt = held_and_rebuilt(Lake.open(place / "lake.yaml", {}).config, dataset)
+    return {"held": held, "rebuilt": rebuilt}
+
+
+_ACTIONS: dict[str, Callable[[Path, str], dict[str, Any]]] = {"load": load, "state": describe_state}
 
 
 def warm_up() -> None:
@@ -66,7 +95,7 @@ def warm_up() -> None:
                 file.write_bytes(b"\n".join(stream.envelope_lines()))
                 content = {"commit": {"records": 7}, "datasets": [BONDS]}
                 (Path(place) / "lake.yaml").write_text(json.dumps(content))
-                load(place, json.dumps(asdict(Load("bonds", [str(file)], checkpoint_records=10))))
+                run("load", place, json.dumps(asdict(Load("bonds", [str(file)], checkpoint_records=10))))
                 outcome = json.loads((Path(place) / OUTCOME).read_text())
                 assert "error" not in outcome, outcome
     finally:
@@ -102,3 +131,5 @@ BONDS: dict[str, Any] = {
     ],
 }
 """Keys, values and children of most kinds."""
+MANY = BONDS | {"key": ["isin", "venue"]}
+"""The same with more keys."""
