@@ -4,6 +4,7 @@ import pytest
 
 from tests import invariants
 from tests.forks import Forks
+from tests.matrix import claims_of
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,6 @@ def _checks_what_it_claims(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that its marker puts into docs/invariants.md must have checked what the page says."""
     invariants.CHECKED.clear()
     yield
-    for marker in request.node.iter_markers("fault"):
-        missing = set(marker.kwargs.get("invariants", invariants.INVARIANTS)) - invariants.CHECKED
-        assert not missing, f"never checked: {', '.join(sorted(missing))}"
+    for fault, claimed in claims_of(request.node):
+        missing = set(claimed) - invariants.CHECKED
+        assert not missing, f"after {fault} never checked: {', '.join(sorted(missing))}"

@@ -13,47 +13,15 @@ from pipeline.faults import (
     REBUILD_POINTS,
     SETTLE_POINTS,
 )
-from tests.faults.place import Place
-from tests.faults.runs import BONDS, Load
+from tests.faults.stories import EPOCHS, Story, seed_of
 from tests.forks import Forks
-from tests.model import Model
-from tests.model.strategies import random_stream
+from tests.matrix import KILL, KILL_RECOVERY, KILL_TWICE
 
-RECORDS = 24
-EPOCHS = 3
-"""Epochs of so many records: one ends before the block that would be its fourth, blocks having three lines."""
 LISTED = EPOCH_POINTS[EPOCH_POINTS.index("after-file-list") :]
 """Points at which an epoch is left for the next process to finish."""
 
 
-class Story:
-    """A stream of random records, one file, and what the model makes of it."""
-
-    def __init__(self, folder: Path, forks: Forks, seed: int, *, checkpoint_records: int = 8_000_000) -> None:
-        self.seed = seed
-        lines = random_stream(seed, RECORDS, entry=BONDS).envelope_lines()
-        self.place = Place(folder, forks, BONDS)
-        self.load = Load("bonds", [self.place.file("a.jsonl", lines)], checkpoint_records=checkpoint_records)
-        self.model = Model(BONDS).load(lines, started=0, envelope=True)
-
-    def kill(self, *points: str) -> "Story":
-        for point in points:
-            self.place.kill(self.load, point)
-        return self
-
-    def ends_well(self) -> None:
-        self.place.finish(self.load)
-        self.place.check(self.model)
-
-    def proceeds(self) -> None:
-        self.place.finish(self.load)
-        self.place.proceeds(self.model, seed=self.seed + 1)
-
-
-def seed_of(*points: str) -> int:
-    return sum(map(ord, "".join(points)))
-
-
+@pytest.mark.fault(KILL)
 @pytest.mark.parametrize(
     "points",
     [
@@ -68,16 +36,19 @@ def test_a_few_kills(points: tuple[str, ...], tmp_path: Path, forks: Forks) -> N
     Story(tmp_path, forks, seed_of(*points)).kill(*points).ends_well()
 
 
+@pytest.mark.fault(KILL_RECOVERY)
 def test_killed_while_rebuilding(tmp_path: Path, forks: Forks) -> None:
     story = Story(tmp_path, forks, 4).kill("after-intent:2")
     story.place.lose_state()
     story.kill("after-rebuilt-table").ends_well()
 
 
+@pytest.mark.fault(KILL)
 def test_killed_in_a_checkpoint(tmp_path: Path, forks: Forks) -> None:
     Story(tmp_path, forks, 5, checkpoint_records=5).kill("between-keys:2", "after-keys").ends_well()
 
 
+@pytest.mark.fault(KILL)
 @pytest.mark.long
 @pytest.mark.parametrize("nth", range(1, EPOCHS + 1))
 @pytest.mark.parametrize("point", EPOCH_POINTS)
@@ -85,6 +56,7 @@ def test_killed_once(point: str, nth: int, tmp_path: Path, forks: Forks) -> None
     Story(tmp_path, forks, seed_of(point) + nth).kill(f"{point}:{nth}").proceeds()
 
 
+@pytest.mark.fault(KILL)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "nth"), [("after-new-table", 1), ("after-new-table", 2), ("before-report", 1)]
@@ -94,6 +66,7 @@ def test_killed_outside_epochs(point: str, nth: int, tmp_path: Path, forks: Fork
     Story(tmp_path, forks, nth).kill(f"{point}:{nth}").proceeds()
 
 
+@pytest.mark.fault(KILL_TWICE)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("first", "second"), list(itertools.product(EPOCH_POINTS, EPOCH_POINTS)), ids="+".join
@@ -102,6 +75,7 @@ def test_killed_twice_in_a_row(first: str, second: str, tmp_path: Path, forks: F
     Story(tmp_path, forks, seed_of(first, second)).kill(first, second).ends_well()
 
 
+@pytest.mark.fault(KILL_RECOVERY)
 @pytest.mark.long
 @pytest.mark.parametrize("point", [*SETTLE_POINTS, *COMMIT_POINTS])
 @pytest.mark.parametrize("first", LISTED[:-1])
@@ -112,6 +86,7 @@ def test_killed_twice_while_finishing_an_epoch(first: str, point: str, tmp_path:
     story.proceeds()
 
 
+@pytest.mark.fault(KILL_RECOVERY)
 @pytest.mark.long
 @pytest.mark.parametrize("point", SETTLE_POINTS)
 @pytest.mark.parametrize("first", EPOCH_POINTS[:4])
@@ -122,6 +97,7 @@ def test_killed_twice_while_forgetting_an_epoch(first: str, point: str, tmp_path
     story.proceeds()
 
 
+@pytest.mark.fault(KILL_RECOVERY)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("first", "second"), list(itertools.product((*REBUILD_POINTS, *CHECKPOINT_POINTS), REBUILD_POINTS))
@@ -135,6 +111,7 @@ def test_killed_twice_while_rebuilding(first: str, second: str, tmp_path: Path, 
     story.kill(second).ends_well()
 
 
+@pytest.mark.fault(KILL)
 @pytest.mark.long
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("point", CHECKPOINT_POINTS)
@@ -142,6 +119,7 @@ def test_killed_in_each_checkpoint(point: str, nth: int, tmp_path: Path, forks: 
     Story(tmp_path, forks, seed_of(point) + nth, checkpoint_records=5).kill(f"{point}:{nth}").proceeds()
 
 
+@pytest.mark.fault(KILL_TWICE)
 @pytest.mark.long
 @pytest.mark.parametrize("then", [*EPOCH_POINTS, *CHECKPOINT_POINTS])
 @pytest.mark.parametrize("point", CHECKPOINT_POINTS)

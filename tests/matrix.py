@@ -1,0 +1,136 @@
+"""Writes docs/invariants.md: which invariant is proven after which fault, from the tests' own markers.
+
+``python -m tests.matrix`` collects the tests marked with ``fault`` and writes the page. A marker's claim is
+held by `tests.faults.conftest`: a test that did not check an invariant that its marker names fails.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.invariants import INVARIANTS
+
+PAGE = Path(__file__).parents[1] / "docs" / "invariants.md"
+
+KILL, KILL_TWICE, KILL_RECOVERY = (
+    "kill -9 at each fault point",
+    "kill -9 twice in a row",
+    "kill -9 during recovery",
+)
+KILL_UPSERT, KILL_PARTITIONED, KILL_COLD, KILL_POSTGRESQL, KILL_REST = (
+    "kill -9 in upsert mode",
+    "kill -9 with partitioned tables",
+    "kill -9 while cold keys leave memory",
+    "kill -9 on PostgreSQL",
+    "kill -9 on a REST catalog and S3",
+)
+ANSWER_LOST, CONCURRENT = "commit applied, its response lost", "commit refused by a concurrent writer"
+CATALOG_AWAY, STORE_AWAY, BROKER_AWAY = (
+    "catalog away and back",
+    "object store away and back",
+    "broker away and back",
+)
+FULL_DATA, FULL_STATE, FULL_METADATA = (
+    "disk full: data",
+    "disk full: state",
+    "disk full: metadata and catalog",
+)
+STATE_LOST, STATE_TRUNCATED, STATE_OLD, STATE_AHEAD = (
+    "state directory lost",
+    "state directory truncated or damaged",
+    "state directory older than the tables",
+    "state directory newer than the tables",
+)
+EXPIRED, RETENTION, RECREATED = (
+    "snapshots expired",
+    "retention passed the stored offset",
+    "topic deleted and recreated",
+)
+SECOND_WRITER, STOPPED, CLOCK = (
+    "second writer started",
+    "SIGSTOP, then back beside its successor",
+    "clock set back",
+)
+POISON, SOAK, SIMULATION = "poison record in each place", "ten minutes of soak", "seeded simulation"
+FAULTS = (
+    *(KILL, KILL_TWICE, KILL_RECOVERY),
+    *(KILL_UPSERT, KILL_PARTITIONED, KILL_COLD, KILL_POSTGRESQL, KILL_REST),
+    *(ANSWER_LOST, CONCURRENT, CATALOG_AWAY, STORE_AWAY, BROKER_AWAY),
+    *(FULL_DATA, FULL_STATE, FULL_METADATA),
+    *(STATE_LOST, STATE_TRUNCATED, STATE_OLD, STATE_AHEAD),
+    *(EXPIRED, RETENTION, RECREATED, SECOND_WRITER, STOPPED, CLOCK, POISON, SOAK, SIMULATION),
+)
+"""Every fault that bitlake promises to survive."""
+
+_HEAD = """\
+# What holds after which fault
+
+Written by `python -m tests.matrix` from the tests' markers. A number says how many test cases prove the
+invariant after the fault: they cause it, let bitlake recover and go on, and compare with the naive model
+(`tests/model`) and check the invariant (`tests/invariants.py`). **missing**: no test does yet.
+"""
+
+
+class Claims:
+    """A pytest plugin: the faults and invariants that the collected tests claim.
+
+    Attributes:
+        cases: per fault and invariant, how many test cases.
+        tests: per fault, how many cases each test function has.
+    """
+
+    def __init__(self) -> None:
+        self.cases: dict[tuple[str, str], int] = defaultdict(int)
+        self.tests: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Note what the markers say, before any test is deselected."""
+        for item in items:
+            for fault, invariants in claims_of(item):
+                for name in invariants:
+                    self.cases[fault, name] += 1
+                self.tests[fault][item.nodeid.partition("[")[0]] += 1
+
+
+def claims_of(item: pytest.Item) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """The faults that a test's markers name, each with its invariants."""
+    for marker in item.iter_markers("fault"):
+        (fault,) = marker.args
+        invariants = tuple(marker.kwargs.get("invariants", INVARIANTS))
+        assert fault in FAULTS, f"{item.nodeid}: {fault} is not among tests.matrix.FAULTS"
+        assert set(invariants) <= set(INVARIANTS), item.nodeid
+        yield fault, invariants
+
+
+def page(cases: Mapping[tuple[str, str], int], tests: Mapping[str, Mapping[str, int]]) -> str:
+    """The page."""
+    rows = [["fault", *INVARIANTS], ["---", *("---" for _ in INVARIANTS)]]
+    rows += [[fault, *(_cell(cases.get((fault, name), 0)) for name in INVARIANTS)] for fault in FAULTS]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    parts = [f"{_HEAD}\n{table}\n\n## The tests\n"]
+    for fault in FAULTS:
+        found = tests.get(fault, {})
+        listed = [f"`{test}`" + (f" ({n} cases)" if n > 1 else "") for test, n in sorted(found.items())]
+        parts.append(f"- **{fault}**: {', '.join(listed) or 'missing'}")
+    return "\n".join(parts) + "\n"
+
+
+def _cell(cases: int) -> str:
+    return str(cases) if cases else "**missing**"
+
+
+def main() -> int:
+    """Collect all tests and write the page."""
+    claims = Claims()
+    status = pytest.main(["--collect-only", "-q", "-q", "--no-header", "tests"], plugins=[claims])
+    if status == pytest.ExitCode.OK:
+        PAGE.write_text(page(claims.cases, claims.tests))
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
