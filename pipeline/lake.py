@@ -19,14 +19,15 @@ from pipeline.schema import TableSchema
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
-    from pyiceberg.table import Table
 
     from pipeline.engine.epoch import Summary
     from pipeline.engine.load import Watcher
     from pipeline.query.answers import Answers
+    from pipeline.query.catalog import Tables
     from pipeline.query.dead_letters import DeadLetters, Wanted
     from pipeline.query.session import Session
     from pipeline.query.status import DatasetStatus
+    from pipeline.query.stored import StoredTable
     from pipeline.views.trino import View
 
 log = logging.getLogger(__name__)
@@ -265,6 +266,12 @@ class Lake:
         return open_catalog(self.config.catalog)
 
     @cached_property
+    def _stored(self) -> "Tables":
+        from pipeline.query.catalog import Tables
+
+        return Tables(self.config.catalog, lambda: self._catalog)
+
+    @cached_property
     def _session(self) -> "Session":
         from pipeline.query.session import Session
 
@@ -281,7 +288,7 @@ class Lake:
                 _warn_beyond(name, max(given), position.horizon if position else None)
             return Answers(table, self._session)
 
-    def _known(self, name: str) -> "Table":
+    def _known(self, name: str) -> "StoredTable":
         schema = self.tables.get(name)
         if schema is None:
             raise BadInput(
@@ -296,16 +303,11 @@ class Lake:
             )
         return table
 
-    def _load(self, identifier: str) -> "Table | None":
-        from pyiceberg.exceptions import NoSuchTableError
-
-        try:
-            return self._catalog.load_table(identifier)
-        except NoSuchTableError:
-            return None
+    def _load(self, identifier: str) -> "StoredTable | None":
+        return self._stored.find(identifier)
 
     @staticmethod
-    def _dead_letters_of(table: "Table", session: "Session") -> "DeadLetters":
+    def _dead_letters_of(table: "StoredTable", session: "Session") -> "DeadLetters":
         from pipeline.query.dead_letters import DeadLetters
 
         return DeadLetters(table, session)
@@ -329,7 +331,7 @@ def _warn_beyond(name: str, system: int, horizon: int | None) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from pipeline.sink.catalog import explained
+    from pipeline.query.trouble import explained
 
     with explained("the catalog"):
         yield

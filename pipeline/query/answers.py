@@ -5,22 +5,17 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-from pyiceberg.expressions import (
-    And,
-    BooleanExpression,
-    GreaterThan,
-    LessThanOrEqual,
-)
-from pyiceberg.table import Table
 
 from pipeline.query import diff as differences
 from pipeline.query import statements
+from pipeline.query.conditions import Condition
 from pipeline.query.instants import us_sql
 from pipeline.query.keys import KeyFilter
 from pipeline.query.scan import plan
 from pipeline.query.session import Session
 from pipeline.query.shape import Shape
 from pipeline.query.statements import Question
+from pipeline.query.stored import StoredTable
 
 Key = Mapping[str, Any]
 
@@ -33,7 +28,7 @@ class Answers:
         session: the DuckDB to ask.
     """
 
-    def __init__(self, table: Table, session: Session) -> None:
+    def __init__(self, table: StoredTable, session: Session) -> None:
         self.shape = Shape.of(table)
         self._table = table
         self._session = session
@@ -41,38 +36,37 @@ class Answers:
     def history(self, *, key: Key | None = None, provenance: bool = False) -> pa.Table:
         """All versions, ordered by key, system_from, valid_from."""
         keys = KeyFilter.of(self.shape, key)
-        question = self._question(keys, keys.iceberg)
+        question = self._question(keys)
         return self._versions(question, statements.history(question), keys, provenance=provenance)
 
     def timeline(self, system: int, *, key: Key | None = None, provenance: bool = False) -> pa.Table:
         """The versions believed at a system time, in microseconds."""
         keys = KeyFilter.of(self.shape, key)
-        question = self._question(keys, And(keys.iceberg, LessThanOrEqual(term="system_from", value=system)))
+        question = self._question(keys, Condition("system_from", "<=", system))
         rows = statements.timeline(question, us_sql(system))
         return self._versions(question, rows, keys, provenance=provenance)
 
     def asof(self, valid: int, system: int, *, key: Key | None = None, provenance: bool = False) -> pa.Table:
         """The versions believed at a system time about a valid time: microseconds, or days of dates."""
         keys = KeyFilter.of(self.shape, key)
-        then = And(
-            LessThanOrEqual(term="valid_from", value=valid),
-            GreaterThan(term="valid_to", value=valid),
-            LessThanOrEqual(term="system_from", value=system),
+        question = self._question(
+            keys,
+            Condition("valid_from", "<=", valid),
+            Condition("valid_to", ">", valid),
+            Condition("system_from", "<=", system),
         )
-        question = self._question(keys, And(keys.iceberg, then))
         rows = statements.asof(question, question.valid_literal(valid), us_sql(system))
         return self._versions(question, rows, keys, provenance=provenance)
 
     def diff(self, before: int, after: int, *, key: Key | None = None) -> pa.Table:
         """Pieces of valid time in which the beliefs at two system times differ."""
         keys = KeyFilter.of(self.shape, key)
-        latest = LessThanOrEqual(term="system_from", value=max(before, after))
-        question = self._question(keys, And(keys.iceberg, latest))
+        question = self._question(keys, Condition("system_from", "<=", max(before, after)))
         rows = self._session.rows(differences.diff(question, before, after), keys.parameters)
         return _as(rows, self._diff_schema())
 
-    def _question(self, keys: KeyFilter, row_filter: BooleanExpression) -> Question:
-        planned = plan(self._table, self.shape.fields, row_filter)
+    def _question(self, keys: KeyFilter, *conditions: Condition) -> Question:
+        planned = plan(self._table, self.shape.fields, (*keys.conditions, *conditions))
         return Question(self.shape, planned.relation(self._session), keys.sql)
 
     def _versions(self, question: Question, rows: str, keys: KeyFilter, *, provenance: bool) -> pa.Table:

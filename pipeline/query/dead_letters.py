@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
-from pyiceberg.table import Table
 
+from pipeline.query.conditions import Condition
 from pipeline.query.scan import plan
 from pipeline.query.session import Session
 from pipeline.query.shape import Field, quoted
+from pipeline.query.stored import StoredTable
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 
 PAGE_BYTES = 256 << 20
@@ -31,15 +31,15 @@ class Wanted:
 class DeadLetters:
     """Asks the table of dead letters."""
 
-    def __init__(self, table: Table, session: Session) -> None:
+    def __init__(self, table: StoredTable, session: Session) -> None:
         self._table = table
         self._session = session
-        known = {field.name: field for field in table.schema().fields}
+        known = {field["name"]: field for field in table.fields}
         self.fields = tuple(Field.of(known[name]) for name in DEAD_LETTERS.names)
 
     def relation(self) -> str:
         """Every row as an SQL relation, those of replays too."""
-        return plan(self._table, self.fields, AlwaysTrue()).relation(self._session)
+        return plan(self._table, self.fields).relation(self._session)
 
     def waiting(self, wanted: Wanted | None = None) -> pa.Table:
         """Dead letters that were not replayed, the oldest first."""
@@ -96,11 +96,8 @@ class DeadLetters:
         return [letter for letter in ids if letter not in known]
 
     def _data(self, wanted: Wanted) -> str:
-        everything: BooleanExpression = AlwaysTrue()
-        row_filter = (
-            EqualTo(term="dataset", value=wanted.dataset) if wanted.dataset is not None else everything
-        )
-        relation = plan(self._table, self.fields, row_filter).relation(self._session)
+        conditions = () if wanted.dataset is None else (Condition("dataset", "=", wanted.dataset),)
+        relation = plan(self._table, self.fields, conditions).relation(self._session)
         return (
             f"WITH data AS NOT MATERIALIZED ({relation}), waiting AS NOT MATERIALIZED ("
             "SELECT * FROM (SELECT * FROM data WHERE status = 'dead')"

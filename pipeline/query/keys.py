@@ -9,9 +9,8 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo
-
 from pipeline.errors import BadInput
+from pipeline.query.conditions import Condition
 from pipeline.query.instants import day, instant
 from pipeline.query.shape import Field, Shape, quoted
 from pipeline.schema import Kind
@@ -24,7 +23,7 @@ _WIDE = Context(prec=76)
 
 @dataclass(frozen=True)
 class KeyFilter:
-    """Conditions on key columns, as SQL with parameters and as an Iceberg expression."""
+    """Conditions on key columns, as SQL with parameters and for planning."""
 
     values: tuple[tuple[Field, Any], ...] = ()
 
@@ -61,12 +60,9 @@ class KeyFilter:
         return {f"k{i}": str(v) if isinstance(v, UUID) else v for i, (_, v) in enumerate(self.values)}
 
     @property
-    def iceberg(self) -> BooleanExpression:
+    def conditions(self) -> tuple[Condition, ...]:
         """The same conditions for planning."""
-        expression: BooleanExpression = AlwaysTrue()
-        for field, value in self.values:
-            expression = And(expression, EqualTo(term=field.name, value=value))
-        return expression
+        return tuple(Condition(field.name, "=", value) for field, value in self.values)
 
 
 def _boolean(text: str) -> bool:
@@ -101,16 +97,32 @@ _READ: dict[Kind, Callable[[str], Any]] = {
 }
 
 
+_GIVEN: dict[Kind, type | tuple[type, ...]] = {
+    Kind.BOOLEAN: bool,
+    Kind.INT: int,
+    Kind.LONG: int,
+    Kind.FLOAT: (int, float),
+    Kind.DOUBLE: (int, float),
+    Kind.DECIMAL: Decimal,
+    Kind.DATE: date,
+    Kind.TIMESTAMP: date,
+    Kind.UUID: UUID,
+    Kind.BINARY: bytes,
+}
+
+
 def _typed(field: Field, value: Any) -> Any:
-    if field.type.kind in (Kind.STRING, Kind.JSON):
-        return value if isinstance(value, str) else str(value)
-    if field.type.kind is Kind.DECIMAL and isinstance(value, int | float):
+    kind = field.type.kind
+    if kind in (Kind.STRING, Kind.JSON) and value is not None:
+        return str(value)
+    if kind is Kind.DECIMAL and type(value) in (int, float):
         value = str(value)
-    if not isinstance(value, str):
-        return value
     try:
-        read = _READ[field.type.kind](value)
-        return _exact(read, field) if isinstance(read, Decimal) else read
+        if isinstance(value, str):
+            value = _READ[kind](value)
+        elif isinstance(value, bool) is not (kind is Kind.BOOLEAN) or not isinstance(value, _GIVEN[kind]):
+            raise ValueError(value)
+        return _exact(value, field) if isinstance(value, Decimal) else value
     except (ValueError, KeyError, InvalidOperation, binascii.Error) as error:
         raise BadInput(
             f"'{value}' is not a value of the key column '{field.name}'",

@@ -9,8 +9,8 @@ from typing import Any
 from fsspec import AbstractFileSystem
 from pyiceberg.io import FileIO
 
-PROTOCOL = "bitlake"
-PREFIX = PROTOCOL + "://"
+from pipeline.query.session import PREFIX, PROTOCOL
+
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 

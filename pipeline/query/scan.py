@@ -1,66 +1,115 @@
-"""From an Iceberg table to a relation that DuckDB can read: the data files that a predicate leaves.
+"""From an Iceberg table to a relation that DuckDB can read: the data files that conditions leave.
 
 DuckDB gets the table's schema by field ids. So a column that a file lacks is null there, and a type that was
 widened since is widened in reading.
 """
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.io.pyarrow import ArrowScan
-from pyiceberg.table import FileScanTask, Table
+from pyiceberg_core.manifest import read_manifest_entries, read_manifest_list
 
-from pipeline.query.remote import PREFIX
-from pipeline.query.session import Session
+from pipeline.query.conditions import Condition, Pruner
+from pipeline.query.session import PREFIX, Session
 from pipeline.query.shape import Field, quoted, text_literal
-from pipeline.sink.catalog import explained
-from pipeline.sink.durable import is_local
+from pipeline.query.stored import StoredTable
+from pipeline.query.trouble import explained
+from pipeline.sink.conventions import is_local, local_path
+
+if TYPE_CHECKING:
+    from pyiceberg.table import FileScanTask
 
 _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
+_DATA, _GONE = 0, 2
+"""Iceberg's numbers for a manifest of data files, and for a file that its snapshot removed."""
 _registered = 0
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The files of one snapshot that a predicate leaves."""
+    """The data files of one snapshot that conditions leave.
 
-    table: Table
+    Attributes:
+        table: the table.
+        fields: the columns to read.
+        files: locations of files whose every row counts.
+        deleted: files that another program deleted rows from.
+    """
+
+    table: StoredTable
     fields: tuple[Field, ...]
-    tasks: tuple[FileScanTask, ...]
+    files: tuple[str, ...] = ()
+    deleted: tuple["FileScanTask", ...] = ()
 
     def relation(self, session: Session) -> str:
         """The rows as an SQL relation, whole columns, in the order of the fields."""
-        plain = [task for task in self.tasks if not task.delete_files]
-        parts = [_read_parquet(plain, self.fields, self.table, session)] if plain else []
-        if deleted := [task for task in self.tasks if task.delete_files]:
-            parts.append(self._with_deletes(deleted, session))
+        parts = [_read_parquet(self.files, self.fields, self.table, session)] if self.files else []
+        if self.deleted:
+            parts.append(self._with_deletes(session))
         return " UNION ALL ".join(parts) or _nothing(self.fields)
 
-    def _with_deletes(self, tasks: list[FileScanTask], session: Session) -> str:
-        """Files that another program deleted rows from: pyiceberg reads them."""
+    def _with_deletes(self, session: Session) -> str:
+        """Pyiceberg reads them."""
+        from pyiceberg.expressions import AlwaysTrue
+        from pyiceberg.io.pyarrow import ArrowScan
+
         global _registered
         _registered += 1
-        name = f"_deleted_{_registered}"
-        scan = ArrowScan(self.table.metadata, self.table.io, self.table.schema(), AlwaysTrue())
-        session.register(name, scan.to_table(tasks))
+        name, table = f"_deleted_{_registered}", self.table.iceberg()
+        scan = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue())
+        session.register(name, scan.to_table(self.deleted))
         return f"SELECT {_casts(self.fields)} FROM {quoted(name)}"
 
 
-def plan(table: Table, fields: tuple[Field, ...], row_filter: BooleanExpression) -> Planned:
-    """The files of the table's current snapshot that may hold rows of the filter.
+def plan(table: StoredTable, fields: tuple[Field, ...], conditions: Sequence[Condition] = ()) -> Planned:
+    """The files of the table's current snapshot that may hold rows of the conditions.
 
-    The filter must not be on system_to: see "closed wins" in the design.
+    None of them may be on system_to: see "closed wins" in the design.
     """
-    with explained(str(table.metadata.location)):
-        return Planned(table, fields, tuple(table.scan(row_filter=row_filter).plan_files()))
+    with explained(table.location):
+        if table.snapshot is None:
+            return Planned(table, fields)
+        manifests = read_manifest_list(table.read(table.snapshot.manifest_list)).entries()
+        if any(manifest.content != _DATA for manifest in manifests):
+            return _plan_with_deletes(table, fields)
+        pruner = Pruner(conditions, fields, table.metadata["partition-specs"])
+        files = [
+            entry.data_file.file_path
+            for manifest, entries in _entries(table, manifests)
+            for entry in entries
+            if entry.status != _GONE and pruner.may_hold(entry.data_file, manifest.partition_spec_id)
+        ]
+        return Planned(table, fields, tuple(files))
+
+
+def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    locations = [manifest.manifest_path for manifest in manifests]
+    if all(is_local(location) for location in locations):
+        read = list(map(table.read, locations))
+    else:
+        with ThreadPoolExecutor() as pool:
+            read = list(pool.map(table.read, locations))
+    for manifest, contents in zip(manifests, read, strict=True):
+        yield manifest, read_manifest_entries(contents).entries()
+
+
+def _plan_with_deletes(table: StoredTable, fields: tuple[Field, ...]) -> Planned:
+    tasks = list(table.iceberg().scan().plan_files())
+    return Planned(
+        table,
+        fields,
+        tuple(task.file.file_path for task in tasks if not task.delete_files),
+        tuple(task for task in tasks if task.delete_files),
+    )
 
 
 def _read_parquet(
-    tasks: list[FileScanTask], fields: tuple[Field, ...], table: Table, session: Session
+    locations: Sequence[str], fields: tuple[Field, ...], table: StoredTable, session: Session
 ) -> str:
-    locations = [task.file.file_path for task in tasks]
     if not all(is_local(location) for location in locations):
-        session.reach(table.io)
+        session.reach(table.iceberg().io)
     files = ", ".join(text_literal(_duckdb_path(location)) for location in locations)
     schema = ", ".join(
         f"{f.id}: {{name: {text_literal(f.name)}, type: '{f.duckdb}', default_value: NULL}}" for f in fields
@@ -72,10 +121,7 @@ def _read_parquet(
 
 
 def _duckdb_path(location: str) -> str:
-    if not is_local(location):
-        return PREFIX + location
-    path = location.removeprefix("file:")
-    return ("/" + path.lstrip("/") if path.startswith("//") else path).translate(_GLOB)
+    return local_path(location).translate(_GLOB) if is_local(location) else PREFIX + location
 
 
 def _casts(fields: tuple[Field, ...]) -> str:

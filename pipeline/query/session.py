@@ -5,14 +5,19 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import duckdb
 import pyarrow as pa
-from pyiceberg.io import FileIO
 
 from pipeline.errors import BadInput, BitlakeError, Unavailable
-from pipeline.query.remote import PROTOCOL, remote_files
+
+if TYPE_CHECKING:
+    from pyiceberg.io import FileIO
+
+PROTOCOL = "bitlake"
+PREFIX = PROTOCOL + "://"
+"""Before the location of a file that is not on this machine."""
 
 _SHARE_OF_MEMORY = 4
 _LEAST_MEMORY = 1 << 30
@@ -27,8 +32,10 @@ class Session:
         self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         self._lock = threading.RLock()
 
-    def reach(self, io: FileIO) -> None:
+    def reach(self, io: "FileIO") -> None:
         """Let DuckDB read the files that `io` reads, where they are not local."""
+        from pipeline.query.remote import remote_files
+
         with self._lock:
             if self._connection.filesystem_is_registered(PROTOCOL):
                 self._connection.unregister_filesystem(PROTOCOL)

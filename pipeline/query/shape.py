@@ -1,17 +1,17 @@
 """A table's columns by their part in a query, with their names in DuckDB and Arrow."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
-from pyiceberg.table import Table
-from pyiceberg.types import DateType, NestedField
 
 from pipeline.errors import Refused
+from pipeline.query.stored import StoredTable
 from pipeline.schema import PROVENANCE, RESERVED, SYSTEM_COLUMNS, VALID_COLUMNS, ColumnType, Kind
-from pipeline.sink.tables import KEY
-from pipeline.sink.types import from_iceberg
+from pipeline.sink.conventions import KEY, column_type
 
 _DUCKDB = {
     Kind.STRING: "VARCHAR",
@@ -46,9 +46,9 @@ class Field:
     type: ColumnType
 
     @staticmethod
-    def of(field: NestedField) -> "Field":
-        """A column of an Iceberg table."""
-        return Field(field.name, field.field_id, from_iceberg(field.field_type))
+    def of(field: Mapping[str, Any]) -> "Field":
+        """A column of an Iceberg table, as its metadata tells it."""
+        return Field(field["name"], field["id"], column_type(field["type"]))
 
     @property
     def duckdb(self) -> str:
@@ -82,17 +82,17 @@ class Shape:
     dated: bool
 
     @staticmethod
-    def of(table: Table) -> "Shape":
+    def of(table: StoredTable) -> "Shape":
         """The shape of an Iceberg table that bitlake made.
 
         Raises:
             Refused: bitlake did not make the table.
         """
-        fields = {field.name: field for field in table.schema().fields}
+        fields = {field["name"]: field for field in table.fields}
         times = (*VALID_COLUMNS, *SYSTEM_COLUMNS)
         if KEY not in table.properties or not set(times) <= set(fields):
             raise Refused(
-                f"{'.'.join(table.name())} is not a table of versions: bitlake did not make it",
+                f"{'.'.join(table.identifier)} is not a table of versions: bitlake did not make it",
                 next_step="give the dataset another table in lake.yaml",
             )
         key = json.loads(table.properties[KEY])
@@ -102,7 +102,7 @@ class Shape:
             values=tuple(Field.of(field) for field in values),
             times=tuple(Field.of(fields[name]) for name in times),
             provenance=tuple(Field.of(fields[name]) for name in PROVENANCE if name in fields),
-            dated=isinstance(fields["valid_from"].field_type, DateType),
+            dated=fields["valid_from"]["type"] == "date",
         )
 
     @property

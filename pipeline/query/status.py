@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pyiceberg.table import Table
-
+from pipeline.query.stored import StoredTable
 from pipeline.sink.epoch import Position, newest_summary
 
 
@@ -39,7 +38,9 @@ class DatasetStatus:
     dead_letters: int = 0
 
 
-def dataset_status(dataset: str, tables: Mapping[str, Table | None], dead_letters: int) -> DatasetStatus:
+def dataset_status(
+    dataset: str, tables: Mapping[str, StoredTable | None], dead_letters: int
+) -> DatasetStatus:
     """The status of a dataset from its tables; None is a table that does not exist yet."""
     sizes = {name: size_of(table) if table is not None else Size() for name, table in tables.items()}
     return DatasetStatus(
@@ -47,9 +48,9 @@ def dataset_status(dataset: str, tables: Mapping[str, Table | None], dead_letter
     )
 
 
-def size_of(table: Table) -> Size:
+def size_of(table: StoredTable) -> Size:
     """What the snapshot's summary tells of a table's size."""
-    snapshot = table.current_snapshot()
+    snapshot = table.snapshot
     if snapshot is None or snapshot.summary is None:
         return Size()
     summary = snapshot.summary.additional_properties
@@ -57,13 +58,13 @@ def size_of(table: Table) -> Size:
     return Size(*(int(summary.get(name, 0)) for name in names))
 
 
-def position_of(dataset: str, table: Table) -> Position | None:
+def position_of(dataset: str, table: StoredTable) -> Position | None:
     """How far a dataset has come in one of its tables."""
-    summary = newest_summary(table.metadata, dataset)
+    summary = newest_summary(table, dataset)
     return Position.from_summary(summary) if summary is not None else None
 
 
-def least_position(dataset: str, tables: Iterable[Table | None]) -> Position | None:
+def least_position(dataset: str, tables: Iterable[StoredTable | None]) -> Position | None:
     """The position that every table has reached; None when one has none."""
     positions = [position_of(dataset, table) if table is not None else None for table in tables]
     reached = [position for position in positions if position is not None]

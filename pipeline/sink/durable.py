@@ -8,10 +8,7 @@ from urllib.parse import urlparse
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
-
-def is_local(location: str) -> bool:
-    """Whether a location of Iceberg is a file of this machine."""
-    return urlparse(location).scheme in ("", "file")
+from pipeline.sink.conventions import is_local
 
 
 def sync(location: str, *, folder: bool = True) -> None:

@@ -1,13 +1,11 @@
 """What one epoch brings to the sink, and what its snapshots' summaries say."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
-from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.snapshots import Snapshot
 
 from pipeline.schema import DatasetSchema, TableSchema
 
@@ -85,7 +83,51 @@ class Epoch:
     dead_letters: pa.Table | None = None
 
 
-def newest_summary(metadata: TableMetadata, dataset: str) -> dict[str, str] | None:
+class SnapshotSummary(Protocol):
+    """A snapshot's summary, as pyiceberg has it."""
+
+    @property
+    def additional_properties(self) -> dict[str, str]:
+        """All but the operation."""
+
+
+class Snapshot(Protocol):
+    """A snapshot, as pyiceberg has it."""
+
+    @property
+    def snapshot_id(self) -> int:
+        """Its name."""
+
+    @property
+    def parent_snapshot_id(self) -> int | None:
+        """The one before it."""
+
+    @property
+    def sequence_number(self) -> int | None:
+        """Rises with every commit."""
+
+    @property
+    def summary(self) -> SnapshotSummary | None:
+        """What the commit did."""
+
+
+S = TypeVar("S", bound=Snapshot)
+S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
+
+
+class Metadata(Protocol[S_co]):
+    """A table's metadata, as pyiceberg has it."""
+
+    @property
+    def snapshots(self) -> Sequence[S_co]:
+        """All that were not expired."""
+
+    @property
+    def current_snapshot_id(self) -> int | None:
+        """The table's own; None before the first."""
+
+
+def newest_summary(metadata: Metadata[Snapshot], dataset: str) -> dict[str, str] | None:
     """The summary of the newest snapshot that carries the dataset's position."""
     for snapshot in lineage(metadata):
         if snapshot.summary is not None:
@@ -95,7 +137,7 @@ def newest_summary(metadata: TableMetadata, dataset: str) -> dict[str, str] | No
     return None
 
 
-def lineage(metadata: TableMetadata) -> Iterator[Snapshot]:
+def lineage(metadata: Metadata[S]) -> Iterator[S]:
     """Snapshots from the current one back: its ancestors, not branches or what was rolled back.
 
     Expiry can cut the chain of parents; what is left below the cut follows by sequence number.

@@ -17,20 +17,12 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.errors import Refused
 from pipeline.schema import RESERVED, Column, Kind, TableSchema
 from pipeline.sink.catalog import while_busy
+from pipeline.sink.conventions import DATASET, JSON, KEY, MODE, TABLE
 from pipeline.sink.dead_letter_table import DEAD_LETTERS, DOCS
 from pipeline.sink.partitions import partition_spec
 from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of, to_iceberg, widens
 
 Mode = Literal["append", "upsert"]
-
-DATASET, TABLE, MODE, KEY, JSON = (
-    "bitlake.dataset",
-    "bitlake.table",
-    "bitlake.mode",
-    "bitlake.key",
-    "bitlake.json",
-)
-"""Table properties; `JSON` lists the columns that hold JSON text, which Iceberg can't tell from strings."""
 
 BASE_PROPERTIES = {
     "format-version": "2",

@@ -19,8 +19,8 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from pipeline.errors import BitlakeError
 from pipeline.schema import ColumnType, Kind
+from pipeline.sink.conventions import column_type
 
 _ICEBERG: dict[Kind, IcebergType] = {
     Kind.STRING: StringType(),
@@ -35,7 +35,6 @@ _ICEBERG: dict[Kind, IcebergType] = {
     Kind.BINARY: BinaryType(),
     Kind.JSON: StringType(),
 }
-_KINDS = {iceberg: kind for kind, iceberg in _ICEBERG.items() if kind is not Kind.JSON}
 _ARROW: dict[pa.DataType, IcebergType] = {
     ColumnType(kind).arrow: iceberg for kind, iceberg in _ICEBERG.items() if kind is not Kind.JSON
 }
@@ -57,14 +56,7 @@ def arrow_to_iceberg(type_: pa.DataType) -> IcebergType:
 
 def from_iceberg(type_: IcebergType, *, json_text: bool = False) -> ColumnType:
     """The column type that an Iceberg type stands for; `json_text` tells JSON from other strings."""
-    if isinstance(type_, DecimalType):
-        return ColumnType(Kind.DECIMAL, type_.precision, type_.scale)
-    if type_ not in _KINDS:
-        raise BitlakeError(
-            f"bitlake has no column type for Iceberg's {type_}",
-            next_step="a column of that type was added by another program: give the dataset another table",
-        )
-    return ColumnType(Kind.JSON if json_text else _KINDS[type_])
+    return column_type(str(type_), json_text=json_text)
 
 
 def widens(old: IcebergType, new: IcebergType) -> bool:

@@ -20,11 +20,11 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 
 from pipeline.errors import BitlakeError
+from pipeline.sink.conventions import KEY
 from pipeline.sink.epoch import TableRows
 from pipeline.sink.file_list import TableFiles
 from pipeline.sink.files import FileName, write_rows
 from pipeline.sink.scan import read_task
-from pipeline.sink.tables import KEY
 
 log = logging.getLogger(__name__)
 

@@ -9,20 +9,18 @@ No end is 9999-12-31 here, so that plain comparisons work.
 
 from collections.abc import Collection
 
-from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.table import Table
-
 from pipeline.query import statements
 from pipeline.query.instants import LATEST, us_sql
 from pipeline.query.scan import plan
 from pipeline.query.session import Session
 from pipeline.query.shape import Shape, quoted
 from pipeline.query.statements import Question
+from pipeline.query.stored import StoredTable
 
 MAIN = "main"
 
 
-def create_views(session: Session, name: str, table: Table, taken: Collection[str] = ()) -> None:
+def create_views(session: Session, name: str, table: StoredTable, taken: Collection[str] = ()) -> None:
     """Make the views of one table, as its current snapshot is.
 
     Args:
@@ -36,9 +34,7 @@ def create_views(session: Session, name: str, table: Table, taken: Collection[st
     schema, rows = _names(table)
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
     raw = f"{quoted(schema)}.{quoted(rows)}" if (schema, rows) != (MAIN, name) else quoted(f"{name}_rows")
-    session.execute(
-        f"CREATE OR REPLACE VIEW {raw} AS {plan(table, shape.fields, AlwaysTrue()).relation(session)}"
-    )
+    session.execute(f"CREATE OR REPLACE VIEW {raw} AS {plan(table, shape.fields).relation(session)}")
     question = Question(shape, f"SELECT * FROM {raw}")
     others = {_identifier(other) for other in taken}
     history, current = statements.history(question), statements.timeline(question, us_sql(LATEST))
@@ -53,7 +49,7 @@ def create_views(session: Session, name: str, table: Table, taken: Collection[st
     _create_macros(session, name, question)
 
 
-def create_plain_view(session: Session, table: Table, rows: str) -> None:
+def create_plain_view(session: Session, table: StoredTable, rows: str) -> None:
     """Make a view of a registered table that has no versions, under its Iceberg name."""
     schema, name = _names(table)
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
@@ -86,6 +82,6 @@ def _identifier(name: str) -> str:
     return f"{quoted(namespace)}.{quoted(last)}" if namespace else quoted(last)
 
 
-def _names(table: Table) -> tuple[str, str]:
-    *namespace, name = table.name()
+def _names(table: StoredTable) -> tuple[str, str]:
+    *namespace, name = table.identifier
     return ".".join(namespace), name

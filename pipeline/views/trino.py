@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from pyiceberg.table import Table
-
 from pipeline.query.shape import Shape, quoted
+from pipeline.query.stored import StoredTable
 
 _NO_END = "TIMESTAMP '9999-12-31 00:00:00 UTC'"
 
@@ -17,7 +16,7 @@ class View:
     statement: str
 
 
-def trino_views(table: Table, catalog: str) -> tuple[View, View]:
+def trino_views(table: StoredTable, catalog: str) -> tuple[View, View]:
     """``<table>_history`` and ``<table>_current``.
 
     Args:
@@ -27,7 +26,7 @@ def trino_views(table: Table, catalog: str) -> tuple[View, View]:
     A condition on the key, valid time or system_from goes below "closed wins" to the scan.
     """
     shape = Shape.of(table)
-    rows = _qualified(catalog, table.name())
+    rows = _qualified(catalog, table.identifier)
     columns = ", ".join(f"o.{quoted(field.name)}" for field in shape.fields)
     twins = " AND ".join(
         f"c.{quoted(name)} = o.{quoted(name)}"
@@ -40,8 +39,8 @@ def trino_views(table: Table, catalog: str) -> tuple[View, View]:
     )
     superseded = f"SELECT {columns}\nFROM {rows} o\nWHERE o.system_to < {_NO_END}"
     return (
-        _view(catalog, table.name(), "history", f"{superseded}\nUNION ALL\n{believed}"),
-        _view(catalog, table.name(), "current", believed),
+        _view(catalog, table.identifier, "history", f"{superseded}\nUNION ALL\n{believed}"),
+        _view(catalog, table.identifier, "current", believed),
     )
 
 

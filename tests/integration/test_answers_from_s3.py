@@ -3,11 +3,17 @@
 import pytest
 from pyiceberg.catalog import load_catalog
 
-from pipeline.query.answers import Answers
-from pipeline.query.session import Session
 from tests.servers import seaweedfs
 from tests.unit.query.belief import NO_END, Version
-from tests.unit.query.lakes import create, rows_of, system_us, table_schema, valid_day, versions_in
+from tests.unit.query.lakes import (
+    answers_of,
+    create,
+    rows_of,
+    system_us,
+    table_schema,
+    valid_day,
+    versions_in,
+)
 
 SCHEMA = table_schema({"isin": "string"}, {"level": "long"})
 OPEN = [Version(f"K{i:05d}", i, 0, NO_END, 1, NO_END) for i in range(20_000)]
@@ -25,7 +31,7 @@ def test_answers_from_s3(tmp_path):
         table = create(catalog, SCHEMA)
         for part in (OPEN[:9_000], OPEN[9_000:], CLOSED):
             table.append(rows_of(part, SCHEMA))
-        answers = Answers(table, Session())
+        answers = answers_of(table)
         assert versions_in(answers.asof(valid_day(3), system_us(2))) == OPEN[1::2]
         assert versions_in(answers.history(key={"isin": "K00002"})) == [CLOSED[1]]
         assert answers.diff(system_us(1), system_us(2)).num_rows == len(CLOSED)

@@ -127,7 +127,7 @@ def test_replaying_again_does_nothing(mended: Lake) -> None:
 
     assert mended.replay_dead_letters().values() == (1, 0, 0, 1, 0, 0)
     assert mended.replay_dead_letters(Wanted(ids=("bonds/bonds/0/1/1",))).values() == NOTHING
-    assert mended._known("bonds").metadata.snapshots == table.metadata.snapshots
+    assert mended._known("bonds").snapshots == table.snapshots
 
 
 def test_only_those_wanted(mended: Lake) -> None:

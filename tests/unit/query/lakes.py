@@ -9,6 +9,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
+from pipeline.query.answers import Answers
+from pipeline.query.session import Session
+from pipeline.query.stored import StoredTable
 from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US, Column, ColumnType, TableSchema
 from tests.unit.query.belief import NO_END, Version
 
@@ -41,6 +44,10 @@ def create(catalog: Catalog, schema: TableSchema) -> Table:
         "bitlake.table": schema.name,
     }
     return catalog.create_table(schema.identifier, schema.arrow, properties=properties)
+
+
+def answers_of(table: Table, session: Session | None = None) -> Answers:
+    return Answers(StoredTable.of(table), session or Session())
 
 
 def system_us(step: int) -> int:

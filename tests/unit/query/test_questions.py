@@ -9,6 +9,7 @@ from pipeline.query.session import Session
 from tests.unit.query.belief import DAYS, NO_END, Belief, Change, Version
 from tests.unit.query.lakes import (
     ZERO_DAY,
+    answers_of,
     catalog_in,
     create,
     rows_of,
@@ -44,7 +45,7 @@ def asked(tmp_path_factory):
         for part in parts:
             if part:
                 table.append(rows_of(part, schema))
-        return Answers(table, session)
+        return answers_of(table, session)
 
     return ask
 

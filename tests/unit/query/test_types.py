@@ -8,18 +8,17 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import FileScanTask
 from pyiceberg.types import DecimalType, DoubleType, LongType, StringType
 
 from pipeline.errors import BadInput, Refused
-from pipeline.query.answers import Answers
 from pipeline.query.instants import LATEST, instant
 from pipeline.query.scan import plan
 from pipeline.query.session import Session
+from pipeline.query.stored import StoredTable
 from pipeline.schema import END_OF_TIME_US
-from tests.unit.query.lakes import catalog_in, create, table_schema
+from tests.unit.query.lakes import answers_of, catalog_in, create, table_schema
 
 VALUES = {
     "string": "Ünï'\"\\",
@@ -69,14 +68,14 @@ def test_every_type_comes_back_as_it_went_in(tmp_path, session):
     table = create(catalog_in(tmp_path), schema)
     table.append(version(schema.arrow, 5, k="a", **{NAMES[t]: v for t, v in VALUES.items()}))
     table.append(version(schema.arrow, 6, k="b"))
-    answer = Answers(table, session).asof(1, LATEST)
+    answer = answers_of(table, session).asof(1, LATEST)
     assert answer.schema.types[: len(VALUES) + 1] == [c.type.arrow for c in schema.columns]
     full, nulls = answer.to_pylist()
     assert {t: full[NAMES[t]] for t in VALUES} == VALUES
     assert {nulls[NAMES[t]] for t in VALUES} == {None}
     assert full["valid_to"] is None
     assert full["system_to"] is None
-    changes = Answers(table, session).diff(0, 10).to_pylist()
+    changes = answers_of(table, session).diff(0, 10).to_pylist()
     assert {t: changes[0]["new"][NAMES[t]] for t in VALUES} == VALUES
     assert changes[0]["old"] is None
 
@@ -89,7 +88,7 @@ def test_every_type_can_be_a_key_and_is_found_by_text(tmp_path, session, type_):
     table.append(version(schema.arrow, 5, k=value, n=1))
     table.append(version(schema.arrow, 6, k=value, n=2))
     text = {"binary": "AP8=", "timestamp": "2024-02-29T13:00:00.000001+01:00"}.get(type_, str(value))
-    answers = Answers(table, session)
+    answers = answers_of(table, session)
     assert answers.history(key={"k": text}).num_rows == 2
     assert answers.history(key={"k": value, "n": "2"})["n"].to_pylist() == [2]
 
@@ -110,7 +109,7 @@ def test_rows_written_before_columns_came_or_grew(tmp_path, session):
     table.append(
         version(wide.arrow, 6, k="b", i=2**40, f=1e300, d=Decimal("123456789012345678.25"), later="x")
     )
-    rows = Answers(table, session).history()
+    rows = answers_of(table, session).history()
     assert rows.column_names[:5] == ["k", "i", "f", "d", "later"]
     assert rows.select(["k", "i", "f", "d", "later"]).to_pylist() == [
         {"k": "a", "i": 7, "f": 0.5, "d": Decimal("1.25"), "later": None},
@@ -124,16 +123,17 @@ def test_rows_deleted_by_another_program_stay_deleted(tmp_path, session):
     table = create(catalog_in(tmp_path), schema)
     for keys in ("ab", "c"):
         table.append(pa.concat_tables([version(schema.arrow, 5, k=key) for key in keys]))
-    planned = plan(table, Answers(table, session).shape.fields, AlwaysTrue())
-    (first,) = [task for task in planned.tasks if task.file.record_count == 2]
+    planned = plan(StoredTable.of(table), answers_of(table, session).shape.fields)
+    tasks = table.scan().plan_files()
+    (first,) = [task for task in tasks if task.file.record_count == 2]
     deletes = tmp_path / "deletes.parquet"
     pq.write_table(pa.table({"file_path": [first.file.file_path], "pos": pa.array([0], pa.int64())}), deletes)
     delete_file = DataFile.from_args(
         content=DataFileContent.POSITION_DELETES, file_path=str(deletes), file_format=FileFormat.PARQUET
     )
     changed = FileScanTask(first.file, {delete_file})
-    tasks = tuple(changed if task is first else task for task in planned.tasks)
-    relation = replace(planned, tasks=tasks).relation(session)
+    files = tuple(file for file in planned.files if file != first.file.file_path)
+    relation = replace(planned, files=files, deleted=(changed,)).relation(session)
     assert session.rows(f"SELECT k FROM ({relation}) ORDER BY k")["k"].to_pylist() == ["b", "c"]
 
 
@@ -142,12 +142,12 @@ def test_keys_are_ordered_by_code_point(tmp_path, session):
     table = create(catalog_in(tmp_path), schema)
     keys = ["a", "B", "ä", "😀", "\uffff", "", "aa", "Z"]
     table.append(pa.concat_tables([version(schema.arrow, 5, k=key) for key in keys]))
-    assert Answers(table, session).timeline(LATEST)["k"].to_pylist() == sorted(keys)
+    assert answers_of(table, session).timeline(LATEST)["k"].to_pylist() == sorted(keys)
 
 
 def test_an_empty_table_answers_with_its_columns(tmp_path, session):
     schema = table_schema({"k": "uuid"}, {"v": "decimal(5,2)"}, dated=False)
-    answers = Answers(create(catalog_in(tmp_path), schema), session)
+    answers = answers_of(create(catalog_in(tmp_path), schema), session)
     for rows in (
         answers.history(provenance=True),
         answers.asof(0, 0),
@@ -160,7 +160,7 @@ def test_an_empty_table_answers_with_its_columns(tmp_path, session):
 
 def test_wrong_keys_are_explained(tmp_path, session):
     schema = table_schema({"k": "long"}, {"v": "long"}, dated=False)
-    answers = Answers(create(catalog_in(tmp_path), schema), session)
+    answers = answers_of(create(catalog_in(tmp_path), schema), session)
     with pytest.raises(BadInput, match="'v' is not a key column") as caught:
         answers.history(key={"v": "1"})
     assert "k" in caught.value.next_step
@@ -172,7 +172,7 @@ def test_wrong_keys_are_explained(tmp_path, session):
 def test_a_table_of_others_is_refused(tmp_path):
     table = catalog_in(tmp_path).create_table("ref.other", pa.schema([("a", pa.int64())]))
     with pytest.raises(Refused, match="ref.other"):
-        Answers(table, Session())
+        answers_of(table)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,21 @@ import re
 import pytest
 
 from pipeline.errors import BadInput
-from pipeline.query.answers import Answers
 from pipeline.query.session import Session
+from pipeline.query.stored import StoredTable
 from pipeline.views.duckdb import create_views
 from pipeline.views.trino import trino_views
 from tests.unit.query.belief import Belief, Change
-from tests.unit.query.lakes import catalog_in, create, iso_day, rows_of, system_us, table_schema, versions_in
+from tests.unit.query.lakes import (
+    answers_of,
+    catalog_in,
+    create,
+    iso_day,
+    rows_of,
+    system_us,
+    table_schema,
+    versions_in,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +48,7 @@ def table(belief, tmp_path_factory):
 @pytest.fixture(scope="module")
 def session(table):
     session = Session()
-    create_views(session, "bonds", table)
+    create_views(session, "bonds", StoredTable.of(table))
     return session
 
 
@@ -59,7 +68,7 @@ def test_current_is_what_is_believed_now(session, belief, view):
 
 
 def test_macros_answer_like_the_commands(session, belief, table):
-    answers = Answers(table, session)
+    answers = answers_of(table, session)
     for step in range(belief.step):
         at = f"make_timestamptz({system_us(step)})"
         assert count(session, f"bonds_timeline({at})") == len(versions_in(answers.timeline(system_us(step))))
@@ -82,7 +91,7 @@ def test_sums_of_integers_are_integers(session):
 
 def test_trino_views_say_the_same(session, table, belief):
     """Trino's SQL, run by DuckDB but for its timestamp literals and the catalog's name."""
-    history, current = trino_views(table, "lake")
+    history, current = trino_views(StoredTable.of(table), "lake")
     assert history.name == '"lake"."ref"."bonds_history"'
     for view, expected in ((history, belief.history), (current, belief.timelines[-1])):
         query = view.statement.partition(" AS\n")[2].replace('"lake".', "")
@@ -99,6 +108,6 @@ def test_a_dataset_keeps_its_name_from_the_views_of_another(belief, tmp_path):
             table.append(rows_of(belief.versions, schema))
     taken = {"bonds", "bonds_current", "ref.bonds", "ref.bonds_current"}
     for name in ("bonds_current", "bonds"):
-        create_views(session, name, catalog.load_table(f"ref.{name}"), taken - {name})
+        create_views(session, name, StoredTable.of(catalog.load_table(f"ref.{name}")), taken - {name})
     assert count(session, "bonds") > 0
     assert count(session, "bonds_current") == count(session, "ref.bonds_current") == 0
