@@ -24,5 +24,8 @@ bounded queues, so that a topic nobody polls holds up no other; one more thread 
 """
 
 from pipeline.source.kafka.block import NO_TIMESTAMP, KafkaBlock
+from pipeline.source.kafka.headers import read_headers
+from pipeline.source.kafka.reader import TopicReader
+from pipeline.source.kafka.source import KafkaSource
 
-__all__ = ["NO_TIMESTAMP", "KafkaBlock"]
+__all__ = ["NO_TIMESTAMP", "KafkaBlock", "KafkaSource", "TopicReader", "read_headers"]

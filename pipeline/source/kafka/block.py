@@ -1,6 +1,7 @@
 """The unit that the Kafka source hands on."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Records:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def parts(self, first: int, end: int) -> tuple[Bytes, ...]:
+    def parts(self, first: int, end: int) -> tuple[Any, ...]:
         """The fields with only some of the records, in the same buffer."""
         return (self.buffer, *(getattr(self, name)[first:end] for name in _ARRAYS))
 
