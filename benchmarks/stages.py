@@ -1,6 +1,7 @@
 """Where the time of a load goes: CPU seconds of its steps, each on the thread that does it."""
 
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pipeline.engine.timelines import Timelines
 from pipeline.lake import Lake
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.lines import LineSource
+from pipeline.versions.gather import Source
 
 _STEPS: tuple[tuple[str, Any, str], ...] = (
     ("decode", Decoder, "decode"),
@@ -29,6 +31,11 @@ _STEPS: tuple[tuple[str, Any, str], ...] = (
     ("write the log", Journal, "record_files"),
     ("commit", LakeSink, "commit"),
 )
+_MADE: tuple[tuple[str, Any, str], ...] = (
+    ("read lines", LineSource, "__iter__"),
+    ("gather rows", Source, "chunks"),
+)
+"""Steps that make one thing after the other, when they are asked."""
 
 
 def profile(workload: Workload, *, children: bool, file: Path | None = None) -> dict[str, float]:
@@ -45,7 +52,10 @@ def profile(workload: Workload, *, children: bool, file: Path | None = None) -> 
         (folder / "lake.yaml").write_text(lake(children=children), encoding="utf-8")
         for step, owner, method in _STEPS:
             patches.enter_context(patch.object(owner, method, _timed(spent, step, getattr(owner, method))))
-        patches.enter_context(patch.object(LineSource, "__iter__", _timed_blocks(spent, LineSource.__iter__)))
+        for step, owner, method in _MADE:
+            patches.enter_context(
+                patch.object(owner, method, _timed_items(spent, step, getattr(owner, method)))
+            )
         begun = time.process_time()
         Lake.open(folder / "lake.yaml", {}).load_files("bonds", [data])
         whole = time.process_time() - begun
@@ -61,23 +71,29 @@ def _timed(spent: dict[str, float], step: str, function: Any) -> Any:
     return call
 
 
-def _timed_blocks(spent: dict[str, float], blocks: Any) -> Any:
-    def iterate(source: LineSource) -> Iterator[Any]:
-        inner = blocks(source)
+def _timed_items(spent: dict[str, float], step: str, items: Any) -> Any:
+    def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        inner = items(*args, **kwargs)
         while True:
-            with _clock(spent, "read lines"):
-                block = next(inner, None)
-            if block is None:
+            with _clock(spent, step):
+                item = next(inner, None)
+            if item is None:
                 return
-            yield block
+            yield item
 
     return iterate
 
 
+_within = threading.local()
+
+
 @contextmanager
 def _clock(spent: dict[str, float], step: str) -> Iterator[None]:
-    begun = time.thread_time()
+    """Count the thread's CPU time for a step, less that of the steps inside it."""
+    begun, outer, _within.spent = time.thread_time(), getattr(_within, "spent", 0.0), 0.0
     try:
         yield
     finally:
-        spent[step] += time.thread_time() - begun
+        took = time.thread_time() - begun
+        spent[step] += took - _within.spent
+        _within.spent = outer + took

@@ -96,8 +96,8 @@ def epoch(
     parts = tuple(
         TableRows(
             t,
-            rows(t, *(opened if t is schema.parent else ())),
-            rows(t, *(closed if t is schema.parent else ())),
+            [rows(t, *(opened if t is schema.parent else ()))],
+            [rows(t, *(closed if t is schema.parent else ()))],
         )
         for t in schema.tables
     )

@@ -1,7 +1,7 @@
 """What one epoch brings to the sink, and what its snapshots' summaries say."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -66,11 +66,14 @@ class Position:
 
 @dataclass(frozen=True)
 class TableRows:
-    """An epoch's rows of one table, open and closed apart; full rows as ``schema.arrow``."""
+    """An epoch's rows of one table, open and closed apart, in chunks that may be made as they are asked for.
+
+    Full rows as ``schema.arrow``, but text may be dictionaries.
+    """
 
     schema: TableSchema
-    open: pa.Table
-    closed: pa.Table
+    open: Iterable[pa.Table]
+    closed: Iterable[pa.Table]
 
 
 @dataclass(frozen=True)

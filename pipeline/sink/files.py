@@ -1,8 +1,9 @@
 """Data files: rows to Parquet, with the statistics by which readers skip files."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -47,46 +48,75 @@ def new_attempt() -> str:
     return uuid.uuid4().hex[:16]
 
 
-def write_rows(table: Table, rows: pa.Table, name: FileName, kind: str) -> Iterator[DataFile]:
+def write_rows(table: Table, chunks: Iterable[pa.Table], name: FileName, kind: str) -> Iterator[DataFile]:
     """Write rows to one data file per partition; nothing for no rows.
 
     Args:
-        table: the Iceberg table; every column of `rows` is in its schema.
-        rows: the rows; optional columns of the table may be missing.
+        table: the Iceberg table; every column of the rows is in its schema.
+        chunks: the rows; optional columns of the table may be missing, text may be dictionaries. A chunk is a
+            row group, or several if it is large. They are asked for one by one where there are no partitions.
         name: the epoch's part of the file names.
         kind: what the rows are (open, closed ...), also in the file names: kinds never share a file.
 
     Yields:
         Each file once it is complete, and on disk where it is local.
     """
-    if not len(rows):
+    schema, filled = table.schema(), (chunk for chunk in chunks if len(chunk))
+    first = next(filled, None)
+    if first is None:
         return
-    schema = table.schema()
-    numbered = _with_field_ids(rows, {field.name: field.field_id for field in schema.fields})
-    for number, (key, part) in enumerate(split(numbered, table.spec(), schema)):
+    ids = {field.name: field.field_id for field in schema.fields}
+    numbered = (_with_field_ids(chunk, ids) for chunk in chain([first], filled))
+    for number, (key, part) in enumerate(_split(numbered, table)):
         location = table.location_provider().new_data_location(name.path(kind, number), key)
         reach("before-data-file")
         yield write_file(table, part, location, key)
         reach("after-data-file")
 
 
-def write_file(table: Table, rows: pa.Table, location: str, key: PartitionKey | None) -> DataFile:
-    """Write one Parquet file and describe it with the statistics of its footer."""
+def _split(
+    chunks: Iterator[pa.Table], table: Table
+) -> Iterator[tuple[PartitionKey | None, Iterator[pa.Table]]]:
+    if table.spec().is_unpartitioned():
+        yield None, chunks
+        return
+    for key, part in split(whole(chunks), table.spec(), table.schema()):
+        yield key, iter([part])
+
+
+def whole(chunks: Iterable[pa.Table]) -> pa.Table:
+    """All chunks as one table without dictionaries."""
+    return pa.concat_tables([_plain(chunk) for chunk in chunks])
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    fields = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in rows.schema
+    ]
+    return rows.cast(pa.schema(fields)) if fields != list(rows.schema) else rows
+
+
+def write_file(table: Table, chunks: Iterator[pa.Table], location: str, key: PartitionKey | None) -> DataFile:
+    """Write one Parquet file and describe it with the statistics of its footer; at least one chunk."""
     footers: list[pq.FileMetaData] = []
-    repeating, encoded = _encodings(rows)
+    first = next(chunks)
+    repeating, encoded = _encodings(first)
     output = table.io.new_output(location)
     with output.create(overwrite=True) as stream:
         with pq.ParquetWriter(
             stream,
-            rows.schema,
+            first.schema,
             compression="zstd",
             compression_level=1,
             store_decimal_as_integer=True,
+            store_schema=False,
             use_dictionary=repeating,
             column_encoding=encoded,
             metadata_collector=footers,
         ) as writer:
-            writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+            for rows in chain([first], chunks):
+                writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         size = stream.tell()
     sync(location)
     return _describe(table, footers[0], location, size, key)
@@ -95,12 +125,15 @@ def write_file(table: Table, rows: pa.Table, location: str, key: PartitionKey | 
 def _encodings(rows: pa.Table) -> tuple[list[str], dict[str, str]]:
     """Columns to write as a dictionary, and encodings of the others; half the time of Arrow's defaults.
 
-    Whole numbers and times are written as differences, text as a dictionary where the first rows repeat.
+    Whole numbers and times are written as differences, text as a dictionary where it is one or where the
+    first rows repeat.
     """
     repeating, encoded = [], {}
     for field in rows.schema:
         if _is_whole_number(field.type):
             encoded[field.name] = "DELTA_BINARY_PACKED"
+        elif pa.types.is_dictionary(field.type):
+            repeating.append(field.name)
         elif pa.types.is_string(field.type) or pa.types.is_binary(field.type):
             sample = rows.column(field.name).slice(0, _SAMPLE_ROWS)
             if pc.count_distinct(sample).as_py() * 4 <= len(sample):

@@ -105,7 +105,7 @@ class LakeSink:
             written = []
             if epoch.dead_letters is not None and len(epoch.dead_letters):
                 table = self._table(self._dead_letter_table)
-                files = self._plan(table, write_rows(table, epoch.dead_letters, name, "dead"))
+                files = self._plan(table, write_rows(table, [epoch.dead_letters], name, "dead"))
                 written.append(TableFiles(self._dead_letter_table, files))
             written += [self._write_table(rows, name, upsert=upsert) for rows in reversed(epoch.tables)]
         self._uncommitted[dataset] = name.attempt
@@ -202,9 +202,9 @@ class LakeSink:
 
     def _write_upsert(self, table: Table, rows: TableRows, name: FileName) -> TableFiles:
         sorted_ = UpsertRows.of(rows)
-        opened = self._plan(table, write_rows(table, sorted_.open, name, "open"))
-        passed = self._plan(table, write_rows(table, sorted_.passed, name, "passed"))
-        closed = self._plan(table, write_rows(table, sorted_.closed, name, "closed"))
+        opened = self._plan(table, write_rows(table, [sorted_.open], name, "open"))
+        passed = self._plan(table, write_rows(table, [sorted_.passed], name, "passed"))
+        closed = self._plan(table, write_rows(table, [sorted_.closed], name, "closed"))
         taken, put = rewrite(table, sorted_.closed, name)
         return TableFiles(
             rows.schema.identifier,

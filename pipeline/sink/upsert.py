@@ -23,7 +23,7 @@ from pipeline.errors import BitlakeError
 from pipeline.sink.conventions import KEY
 from pipeline.sink.epoch import TableRows
 from pipeline.sink.file_list import TableFiles
-from pipeline.sink.files import FileName, write_rows
+from pipeline.sink.files import FileName, whole, write_rows
 from pipeline.sink.scan import read_task
 
 log = logging.getLogger(__name__)
@@ -51,12 +51,14 @@ class UpsertRows:
     def of(rows: TableRows) -> "UpsertRows":
         """Sort an epoch's rows."""
         columns = _version_columns([column.name for column in rows.schema.key])
-        passed = _matches(rows.closed, rows.open, columns)
-        closed_again = _matches(rows.open, rows.closed, columns)
+        none = rows.schema.arrow.empty_table()
+        opened, closed = whole([*rows.open] or [none]), whole([*rows.closed] or [none])
+        passed = _matches(closed, opened, columns)
+        closed_again = _matches(opened, closed, columns)
         return UpsertRows(
-            open=rows.open.filter(pa.array(~closed_again)),
-            passed=rows.closed.filter(pa.array(passed)),
-            closed=rows.closed.filter(pa.array(~passed)),
+            open=opened.filter(pa.array(~closed_again)),
+            passed=closed.filter(pa.array(passed)),
+            closed=closed.filter(pa.array(~passed)),
         )
 
 
@@ -85,7 +87,7 @@ def rewrite(table: Table, closed: pa.Table, name: FileName) -> tuple[list[DataFi
         found += int(twins.sum())
         kept = read_task(table, task, schema).filter(pa.array(~twins))
         taken.append(task.file)
-        put += write_rows(table, kept, name, f"kept{len(taken)}")
+        put += write_rows(table, [kept], name, f"kept{len(taken)}")
     if found != len(closed):
         raise BitlakeError(
             f"{'.'.join(table.name())}: of {len(closed)} rows to close, {found} are open in the table",

@@ -1,8 +1,10 @@
 """From the kernel's version rows of an epoch to Arrow tables: per table, open rows and closed rows.
 
-Rows are ordered by key inside each table, so that files compress well and their statistics prune.
+Rows are ordered by key inside each table, so that files compress well and their statistics prune. They are
+made a chunk at a time, when they are asked for: a whole epoch would go through memory, not the cache.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,15 +38,15 @@ from pipeline.versions.columns import AHEAD, days, instants, key_arrays, value_a
 
 @dataclass(frozen=True)
 class TableVersions:
-    """The rows of one table in an epoch: tables of `TableSchema.arrow`."""
+    """The rows of one table in an epoch, in chunks like `TableSchema.arrow`, but text may be dictionaries."""
 
     schema: TableSchema
-    open: pa.Table
-    closed: pa.Table
+    open: Iterator[pa.Table]
+    closed: Iterator[pa.Table]
 
 
-CHUNK = 32_768
-"""Rows that are gathered at a time: what is made of them stays in the processor's cache."""
+CHUNK = 65_536
+"""Rows that are gathered at a time, and a row group of a file: few enough that statistics prune."""
 
 
 @kernel
@@ -104,18 +106,34 @@ def places(references: Ints) -> Ints:
     return np.asarray((references >> LENGTH_BITS) << 3)
 
 
-def rank_keys(schema: TableSchema, keys: Keys, fields: Ints) -> tuple[Ints, int]:
-    """int64[all keys]: the rank of each parent key that rows are of, by its columns; and how many."""
+@dataclass(frozen=True)
+class Ranks:
+    """The parent keys that rows are of, by the order of their columns.
+
+    Attributes:
+        of: int64[all keys], the rank of each that rows are of.
+        columns: the key columns, in the order of the ranks.
+    """
+
+    of: Ints
+    columns: list[pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+def rank_keys(schema: TableSchema, keys: Keys, fields: Ints) -> Ranks:
+    """Rank the parent keys that rows are of."""
     marked = np.zeros(int(keys.used[0]), np.uint8)
     mark_used(fields, marked)
     used = np.flatnonzero(marked)
     columns = key_arrays(schema.key, keys.arena, places(keys.known[used, REFERENCE]))
     names = [str(i) for i in range(len(columns))]
     table = pa.table([_sortable(c) for c in columns], names=names)
-    order = pc.sort_indices(table, sort_keys=[(n, "ascending") for n in names]).to_numpy()
+    order = pc.sort_indices(table, sort_keys=[(n, "ascending") for n in names])
     rank = np.zeros(marked.size, np.int64)
-    rank[used[order]] = np.arange(used.size)
-    return rank, int(used.size)
+    rank[used[order.to_numpy()]] = np.arange(used.size)
+    return Ranks(rank, [column.take(order) for column in columns])
 
 
 def _sortable(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -134,62 +152,79 @@ def gather(
         keys: the keys that rows refer to.
         fields: int64[rows, ROW_FIELDS], see `pipeline.temporal.change.Rows`.
     """
-    rank, ranks = rank_keys(dataset.parent, keys, fields)
+    ranks = rank_keys(dataset.parent, keys, fields)
     parts = 2 * len(dataset.tables)
-    ends, order = np.zeros(parts * ranks + 1, np.int64), np.empty(len(fields), np.int64)
-    order_rows(fields, rank, ranks, ends, order)
-    edges = [0, *(int(ends[(part + 1) * ranks - 1]) if ranks else 0 for part in range(parts))]
-    source = Source(topic, len(dataset.parent.key), store, keys, fields)
-    versions = []
-    for number, schema in enumerate(dataset.tables):
-        opened, closed = (
-            source.table(schema, order[edges[part] : edges[part + 1]], is_open=part % 2 == 0)
-            for part in (2 * number, 2 * number + 1)
+    ends, order = np.zeros(parts * len(ranks) + 1, np.int64), np.empty(len(fields), np.int64)
+    order_rows(fields, ranks.of, len(ranks), ends, order)
+    edges = [0, *(int(ends[(part + 1) * len(ranks) - 1]) if len(ranks) else 0 for part in range(parts))]
+    source = Source(topic, ranks, store, keys, fields)
+    return tuple(
+        TableVersions(
+            schema,
+            source.chunks(schema, order[edges[part] : edges[part + 1]], is_open=True),
+            source.chunks(schema, order[edges[part + 1] : edges[part + 2]], is_open=False),
         )
-        versions.append(TableVersions(schema, opened, closed))
-    return tuple(versions)
+        for part, schema in zip(range(0, parts, 2), dataset.tables, strict=True)
+    )
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from: see `gather`; `record_key` is how many key columns the parent has."""
+    """Where rows come from: see `gather`."""
 
     topic: str
-    record_key: int
+    ranks: Ranks
     store: Store
     keys: Keys
     fields: Ints
 
-    def table(self, schema: TableSchema, rows: Ints, *, is_open: bool) -> pa.Table:
+    def chunks(self, schema: TableSchema, rows: Ints, *, is_open: bool) -> Iterator[pa.Table]:
         """The rows numbered `rows`, which are all of one table, and all open or all closed."""
-        chunks = []
+        own = self.ranks.columns
+        repeating = len(own) == 1 and pa.types.is_string(own[0].type) and 2 * len(own[0]) <= rows.size
         for start in range(0, rows.size, CHUNK):
             chosen = rows[start : start + CHUNK]
             fields = np.empty((ROW_FIELDS, chosen.size), np.int64)
             take_fields(self.fields, chosen, fields)
-            chunks.append(self._chunk(schema, fields, is_open))
-        return pa.concat_tables(chunks) if chunks else schema.arrow.empty_table()
+            columns = [self._repeating_key(fields)] if repeating else self._keys(schema, fields)
+            yield self._chunk(schema, columns, fields, is_open)
 
-    def _chunk(self, schema: TableSchema, fields: Ints, is_open: bool) -> pa.Table:
+    def _repeating_key(self, fields: Ints) -> pa.DictionaryArray:
+        """The parent's key as a dictionary: rows are in the order of the ranks."""
+        ranks = self.ranks.of[fields[R_KEY]]
+        first, last = int(ranks[0]), int(ranks[-1])
+        known = self.ranks.columns[0].slice(first, last - first + 1)
+        return pa.DictionaryArray.from_arrays((ranks - first).astype(np.int32), known)
+
+    def _keys(self, schema: TableSchema, fields: Ints) -> list[pa.Array | pa.ChunkedArray]:
         parents = places(self.keys.known[fields[R_KEY], REFERENCE])
-        columns = key_arrays(schema.key[: self.record_key], self.keys.arena, parents)
+        return key_arrays(schema.key[: len(self.ranks.columns)], self.keys.arena, parents)
+
+    def _chunk(
+        self, schema: TableSchema, columns: list[pa.Array | pa.ChunkedArray], fields: Ints, is_open: bool
+    ) -> pa.Table:
         if not schema.arrays:
             values_at = places(fields[R_VALUE])
         else:
-            keys_at, values_at = np.empty_like(parents), np.empty_like(parents)
+            keys_at, values_at = np.empty_like(fields[R_VALUE]), np.empty_like(fields[R_VALUE])
             child_places(self.store.arena, fields[R_VALUE], keys_at, values_at)
-            columns += key_arrays(schema.key[self.record_key :], self.store.arena, keys_at)
+            columns += key_arrays(schema.key[len(self.ranks.columns) :], self.store.arena, keys_at)
         columns += [a for a in value_arrays(schema.values, self.store.arena, values_at) if a is not None]
         valid = days if schema.dated else instants
         columns += [valid(fields[R_START]), valid(fields[R_END]), instants(fields[R_SYSTEM])]
         columns.append(instants(np.full(fields.shape[1], END_OF_TIME_US) if is_open else fields[R_TO]))
         columns += _provenance(self.topic, fields, is_open)
-        return pa.Table.from_arrays(columns, schema=schema.arrow)
+        plain = schema.arrow
+        return pa.Table.from_arrays(
+            columns,
+            schema=pa.schema([field.with_type(c.type) for field, c in zip(plain, columns, strict=True)]),
+        )
 
 
 def _provenance(topic: str, fields: Ints, is_open: bool) -> list[pa.Array]:
     n = fields.shape[1]
-    opened = [_operation(fields[R_META]), pa.repeat(topic, n), _partition(fields[R_META])]
+    same_topic = pa.DictionaryArray.from_arrays(np.zeros(n, np.int8), [topic])
+    opened = [_operation(fields[R_META]), same_topic, _partition(fields[R_META])]
     opened.append(pa.array(fields[R_OFFSET]))
     names = list(PROVENANCE)[len(opened) :]
     if is_open:
@@ -198,9 +233,9 @@ def _provenance(topic: str, fields: Ints, is_open: bool) -> list[pa.Array]:
     return opened + closed + [pa.array(fields[R_BY_OFFSET])]
 
 
-def _operation(meta: Ints) -> pa.Array:
-    codes = pa.array((meta & ((1 << META_PARTITION) - 1)).astype(np.int8))
-    return pa.array(OPERATIONS).take(codes)
+def _operation(meta: Ints) -> pa.DictionaryArray:
+    codes = (meta & ((1 << META_PARTITION) - 1)).astype(np.int8)
+    return pa.DictionaryArray.from_arrays(codes, OPERATIONS)
 
 
 def _partition(meta: Ints) -> pa.Array:

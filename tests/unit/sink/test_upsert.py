@@ -130,7 +130,7 @@ def test_keys_of_every_type(tmp_path: Path, sink: LakeSink) -> None:
 
     def write(number: int, opened: list[dict[str, Any]], closed: list[dict[str, Any]]) -> None:
         table = wide.parent
-        rows = TableRows(table, lakes.rows(table, *opened), lakes.rows(table, *closed))
+        rows = TableRows(table, [lakes.rows(table, *opened)], [lakes.rows(table, *closed)])
         sink.commit(sink.write(Epoch(wide, Position(number, {}, {}, 0), (rows,))))
 
     write(1, [k | {"system_from": 1} for k in keys], [])
