@@ -100,6 +100,7 @@ def _agreed(sink: LakeSink, dataset: DatasetSchema) -> tuple[Position | None, in
     dead = max((p.epoch for p in positions.values() if p is not None), default=0)
     newest = max((p for p in own.values() if p is not None), key=lambda p: p.epoch, default=None)
     if newest is None:
+        _refuse_rows_of_unknown_origin(sink, dataset)
         return None, dead
     members = sink.members(dataset) | {dataset.parent.identifier}
     behind = [name for name, p in own.items() if (name in members if p is None else p != newest)]
@@ -117,6 +118,17 @@ def _agreed(sink: LakeSink, dataset: DatasetSchema) -> tuple[Position | None, in
             next_step="restore the state directory that was in use, or roll the table of dead letters back",
         )
     return newest, dead
+
+
+def _refuse_rows_of_unknown_origin(sink: LakeSink, dataset: DatasetSchema) -> None:
+    """A new beginning would double the rows of tables whose positions have gone with their snapshots."""
+    if found := sink.written(dataset):
+        raise Refused(
+            f"'{dataset.name}': {', '.join(found)} holds rows, but no snapshot is left that tells which"
+            " records they came from: the newest one with a position was expired",
+            next_step="restore the table's metadata from before the expiry (always keep the newest snapshot"
+            " whose summary has bitlake.epoch), or give the dataset other tables and load everything again",
+        )
 
 
 def _epoch_of(position: Position | None) -> str:

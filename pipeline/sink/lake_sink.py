@@ -88,6 +88,11 @@ class LakeSink:
             found.update(json.loads(summary.get(TABLES, "[]")) if summary else ())
         return frozenset(found)
 
+    def written(self, dataset: DatasetSchema) -> list[str]:
+        """The tables that have a snapshot, whoever made it, as they were when `positions` looked."""
+        names = [table.identifier for table in dataset.tables]
+        return [name for name in names if self._table(name).current_snapshot() is not None]
+
     def write(self, epoch: Epoch) -> FileList:
         """Evolve the tables as the epoch's schema asks, and write its rows to data files; commit nothing.
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -14,11 +14,11 @@ def forks() -> Iterator[Forks]:
         yield forks
 
 
-@pytest.fixture(autouse=True)
-def _checks_what_it_claims(request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """A test that its marker puts into docs/invariants.md must have checked what the page says."""
     invariants.CHECKED.clear()
     yield
-    for fault, claimed in claims_of(request.node):
+    for fault, claimed in claims_of(item):
         missing = set(claimed) - invariants.CHECKED
         assert not missing, f"after {fault} never checked: {', '.join(sorted(missing))}"

@@ -70,12 +70,8 @@ class Place:
 
     def finish(self, load: Load) -> dict[str, Any]:
         """Load to the end; the summary."""
-        before = self.committed(load.dataset)
         outcome = self.outcome(load)
         assert "error" not in outcome, outcome
-        after = self.committed(load.dataset)
-        assert after is not None
-        resumed(before, after, outcome)
         return outcome
 
     def refused(self, load: Load, error: str = "Refused") -> str:
@@ -86,8 +82,14 @@ class Place:
 
     def outcome(self, load: Load) -> dict[str, Any]:
         """Load; the summary, or the error and its message."""
+        before = self.committed(load.dataset)
         assert self._run(load) == 0
-        return self._outcome()
+        outcome = self._outcome()
+        if "error" not in outcome:
+            after = self.committed(load.dataset)
+            assert after is not None
+            resumed(before, after, outcome)
+        return outcome
 
     def stop(self, load: Load, point: str) -> int:
         """Load until the process stops at `point`; its id, for `resume`."""

@@ -1,6 +1,6 @@
 """A stream of random records, one file of them, and what the naive model makes of it."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,10 @@ class Story:
             self.place.kill(self.load, point)
         return self
 
+    def mishap(self, text: str) -> Load:
+        """The load, with something that befalls it (see `tests.faults.mishaps`)."""
+        return replace(self.load, mishap=text)
+
     def ends_well(self) -> None:
         """The load goes on to its end, and the tables are as if nothing had happened."""
         self.place.finish(self.load)
@@ -76,9 +80,6 @@ class Story:
         """The same, and more loads go on from there, with and without the state."""
         self.place.finish(self.load)
         self.place.proceeds(self.model, seed=self.seed + 1)
-
-
-Tell = Callable[..., Story]
 
 
 def seed_of(*points: str) -> int:
