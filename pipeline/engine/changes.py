@@ -38,6 +38,8 @@ _STARTS = frozenset(
 def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.int64]) -> Changes:
     """A batch as changes that have no key numbers yet; `offsets` and `timestamps` are int64[n]."""
     n = len(batch)
+    # To numba a read-only array is of another type, for which it would compile the kernel anew, for a minute.
+    offsets, timestamps = (np.require(given, np.int64, ("C", "W")) for given in (offsets, timestamps))
     return Changes(
         skip=(batch.status != 0).view(np.uint8),
         key=np.empty(n, np.int64),

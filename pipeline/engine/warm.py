@@ -3,7 +3,9 @@
 Two processes, since numba compiles one function at a time in each: one decodes, the other does all the rest.
 """
 
+import logging
 import multiprocessing
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_type_hints
@@ -23,21 +25,32 @@ datasets:
     columns: {n: "decimal(9,3)"}
     children: [{path: c, key: [k]}]
 """
-_RECORDS = '{"k": "a", "at": "2024-01-01", "n": 1, "c": [{"k": 1, "v": 0.5}]}\n'
+_RECORD = '{"k": "%s", "at": "2024-01-01", "n": 1, "c": [{"k": 1, "v": 0.5}]}\n'
+_KEYS = 3000
+"""Enough for the numbering of keys to outgrow what it begins with."""
 
 
 def warm() -> None:
     """Compile what a load needs, into the cache."""
     with tempfile.TemporaryDirectory(prefix="bitlake-") as name:
         directory = Path(name)
-        (directory / "records.jsonl").write_text(_RECORDS)
+        (directory / "records.jsonl").write_text("".join(_RECORD % key for key in range(_KEYS)))
         process = multiprocessing.get_context("spawn").Process(target=_decode, args=(directory,))
         process.start()
         _apply(directory)
         process.join()
-        from pipeline.engine.load import Engine
+        _load(directory)
 
-        with Engine(_config(directory)) as engine:
+
+def _load(directory: Path) -> None:
+    """A first load, one that rebuilds the state from the tables, and one that goes on from it."""
+    from pipeline.engine.load import Engine
+
+    config = _config(directory)
+    for state in ("none", "lost", "kept"):
+        if state == "lost":
+            shutil.rmtree(config.state)
+        with Engine(config) as engine:
             engine.load_files("warm", [directory / "records.jsonl"])
 
 
@@ -93,4 +106,5 @@ def _no_records() -> "Batch":
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     warm()
