@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.query.session import Session
     from pipeline.query.status import DatasetStatus
     from pipeline.query.stored import StoredTable
+    from pipeline.sink.epoch import Position
     from pipeline.views.trino import View
 
 log = logging.getLogger(__name__)
@@ -283,9 +284,9 @@ class Lake:
 
         with _explained():
             table = self._known(name)
-            if given := [_system(moment) for moment in moments if moment is not None]:
+            if given := [moment for moment in moments if moment is not None]:
                 position = position_of(table.properties.get("bitlake.dataset", name), table)
-                _warn_beyond(name, max(given), position.horizon if position else None)
+                _warn_beyond(name, max(given, key=instant), position)
             return Answers(table, self._session)
 
     def _known(self, name: str) -> "StoredTable":
@@ -317,15 +318,14 @@ def _system(moment: Moment | None) -> int:
     return LATEST if moment is None else instant(moment)
 
 
-def _warn_beyond(name: str, system: int, horizon: int | None) -> None:
-    if horizon is None or system > horizon:
+def _warn_beyond(name: str, moment: Moment, position: "Position | None") -> None:
+    from pipeline.query.finality import doubt
+
+    system, latest = instant(moment), isinstance(moment, str) and moment.strip().lower() == "now"
+    if why := doubt(position, system, instant("now"), latest=latest):
+        told = {"horizon": spelled(position.horizon)} if position else {}
         log.warning(
-            "the answer is not final yet: it is beyond the horizon",
-            extra={
-                "table": name,
-                "system": spelled(system),
-                "horizon": spelled(horizon) if horizon is not None else None,
-            },
+            "the answer is not final: %s", why, extra={"table": name, "system": spelled(system), **told}
         )
 
 

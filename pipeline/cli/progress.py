@@ -95,11 +95,17 @@ class Live(Display):
 
 
 class LoadWatcher:
-    """The engine's watcher that feeds a display."""
+    """The engine's watcher that feeds a display.
+
+    Attributes:
+        position: where the last epoch of this load ends; None before the first.
+        summary: what its epochs hold.
+    """
 
     def __init__(self, dataset: str, display: Display) -> None:
         self._load = Load(dataset, time.monotonic())
         self._display = display
+        self.position: Position | None = None
         self._lock = threading.Lock()
 
     def read(self, records: int, bytes_done: int, bytes_total: int | None) -> None:
@@ -112,9 +118,15 @@ class LoadWatcher:
             )
             self._display.show(self._load)
 
-    def committed(self, _position: Position, summary: Summary) -> None:
+    @property
+    def summary(self) -> Summary:
+        """See above."""
+        return self._load.committed
+
+    def committed(self, position: Position, summary: Summary) -> None:
         """An epoch is in every table."""
         with self._lock:
+            self.position = position
             self._load.committed += summary
             self._display.show(self._load)
 

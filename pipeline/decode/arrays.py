@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode.batch import Batch
+from pipeline.decode.batch import Batch, Label
 from pipeline.decode.layout import (
     FULL_KEYS,
     FULL_ROW_KEYS,
@@ -69,7 +69,13 @@ def grown(output: Output, full: int) -> Output:
     return output._replace(**{name: doubled(getattr(output, name)) for name in _GROWS[full]})
 
 
-def to_batch(output: Output, registers: NDArray[np.int64], columns: tuple[str, ...]) -> Batch:
+def to_batch(
+    output: Output,
+    registers: NDArray[np.int64],
+    ahead: NDArray[np.bool_],
+    columns: tuple[Label, ...],
+    fields: dict[int, str],
+) -> Batch:
     """The filled parts of the arrays."""
     records = {name: getattr(output, name) for name in Output._fields[:13]}
     count = int(registers[R_ROWS])
@@ -77,6 +83,7 @@ def to_batch(output: Output, registers: NDArray[np.int64], columns: tuple[str, .
     key_end = int(registers[R_ROW_KEYS])
     return Batch(
         **records,
+        ahead=ahead,
         keys=output.keys[: registers[R_KEYS]],
         values=output.values[: registers[R_VALUES]],
         child_table=rows[:, X_TABLE].astype(np.uint8),
@@ -86,4 +93,5 @@ def to_batch(output: Output, registers: NDArray[np.int64], columns: tuple[str, .
         child_values=output.row_values[: registers[R_ROW_VALUES]],
         child_value_start=np.concatenate((np.zeros(1, np.int64), rows[:, X_VALUE_END])),
         columns=columns,
+        fields=fields,
     )

@@ -25,16 +25,20 @@ from pipeline.decode.layout import (
     R_ROW_KEYS,
     R_ROWS,
     R_VALUES,
+    STAMP,
     STOP_FULL,
     Code,
 )
 from pipeline.decode.options import DecodeOptions
-from pipeline.decode.ready import ROLE_NAMES, Ready, Workshop
+from pipeline.decode.place import paths
+from pipeline.decode.ready import ROLE_NAMES, Ready, Workshop, full_path
 from pipeline.decode.structures import Output
 from pipeline.schema import DatasetSchema
 
 _SCRATCH = {FULL_OWN_KEYS: "own_keys", FULL_WHOLE_KEYS: "whole_keys", FULL_PLACES: "places"}
 _MOST_REFUSED = 1000
+_WHENEVER = 2**63 - 1
+_NO_TIMESTAMP = -(2**63)
 
 
 def _aliased(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -78,6 +82,7 @@ class Decoder:
         ends: NDArray[np.int64],
         key_spans: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
         timestamps: NDArray[np.int64] | None = None,
+        latest: int = _WHENEVER,
     ) -> Batch:
         """Decode the records ``buffer[starts[i]:ends[i]]``.
 
@@ -86,12 +91,14 @@ class Decoder:
             starts, ends: the records' places; a start of -1 is a null value.
             key_spans: starts and ends of the messages' keys in the same buffer, for null values (-1: none).
             timestamps: the messages' timestamps in microseconds; needed for null values.
+            latest: records with a later timestamp, of the message or its envelope, are no changes.
         """
         none = np.zeros(0, np.int64)
         given = (starts, ends, *(key_spans or (none, none)), none if timestamps is None else timestamps)
         starts, ends, key_starts, key_ends, stamps = (np.ascontiguousarray(a, np.int64) for a in given)
         output = new_output(len(starts), int((ends - starts).sum()), children=len(self.schema.tables) > 1)
         self._registers[R_ROWS : R_ROWS + R_MARKS] = 0
+        self._latest, self._fields = min(latest, _WHENEVER), dict[int, str]()
         longest = max((ends - starts).max(initial=0), (key_ends - key_starts).max(initial=0))
         self._arena = np.empty(int(longest) * self._ready.rewrites + 64, np.uint8)
         spans = (_aliased(buffer), starts, ends, key_starts, key_ends, stamps)
@@ -104,7 +111,35 @@ class Decoder:
             first = stopped + 1
         if self._registers[R_NESTED]:
             self._registers[R_ROW_KEYS] = self._registers[R_FINAL_KEYS]
-        return to_batch(output, self._registers, self._ready.column_names)
+        self._name_fields(spans, output)
+        ahead = self._reject_ahead(output)
+        return to_batch(output, self._registers, ahead, self._ready.columns, self._fields)
+
+    def _reject_ahead(self, output: Output) -> NDArray[np.bool_]:
+        """Refuse records that are too far ahead of now; which have such a timestamp."""
+        if self.options.envelope:
+            # One that is wrong, or there twice, is none: it moves no clock.
+            output.timestamp[(output.status != Code.OK) & (output.error_column == STAMP)] = _NO_TIMESTAMP
+        ahead: NDArray[np.bool_] = output.timestamp > self._latest
+        if ahead.any():
+            refused = ahead & ((output.status == Code.OK) | (output.status > Code.DUPLICATE))
+            output.status[refused] = Code.AHEAD
+            output.error_column[refused] = STAMP
+            output.error_at[refused] = -1
+        return ahead
+
+    def _name_fields(self, spans: _Spans, output: Output) -> None:
+        """Find the paths of what no column stands for, in records that are JSON but no changes."""
+        if not output.status.any():
+            return
+        nameless = (output.status >= Code.DUPLICATE) & (output.error_column < 0) & (output.error_at >= 0)
+        buffer, starts = spans[:2]
+        records = np.flatnonzero(nameless & (starts >= 0))
+        first = starts[records]
+        found = paths(
+            buffer, first, first + output.error_at[records], outer=1 if self.options.envelope else 0
+        )
+        self._fields |= zip(records.tolist(), found, strict=True)
 
     def _run(self, spans: _Spans, first: int, output: Output) -> tuple[Output, int]:
         """Decode from a record on, up to the end or to a record with new fields; tells where that is."""
@@ -135,10 +170,14 @@ class Decoder:
         """Decode a record with new fields: as columns, if it becomes a change then; else a dead letter."""
         buffer, starts, ends, key_starts, key_ends, stamps = spans
         before = self._ready
+        if output.timestamp[index] > self._latest:
+            self._reject(output, index, Code.AHEAD)
+            return output
         try:
             schema = evolved(buffer[starts[index] : ends[index]].tobytes(), before.schema, self.options)
         except Misfit as misfit:
             self._reject(output, index, misfit.code)
+            self._fields[index] = full_path(before.schema.tables[misfit.table], misfit.path)
             self._refuse(misfit)
             return output
         self._switch(self._workshop.ready(schema, before.labels))

@@ -5,19 +5,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.batch import Batch
+from pipeline.decode.batch import Batch, Label
 from pipeline.decode.layout import Code
 from pipeline.decode.ready import ROLE_NAMES
 
 _JSON, _ENVELOPE, _KEY, _TIME = "json", "envelope", "key", "valid time"
 _COLUMN, _CHILDREN, _NEW = "column", "children", "new field"
+_AHEAD = "set its producer's clock right, or raise time.max_ahead; a replay applies it with the replay's time"
 _FIX = "correct the record at its source and replay it"
 _DECLARE = "declare the column with a type that fits, then replay"
+_DECLARE_IT = "declare it under columns, with a type that fits, then replay"
 _TIMES = "write ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00.000000Z"
 
 _OPERATIONS = "use put, patch, delete, terminate or retract"
 _STAGES = {"valid_from": _TIME, "valid_to": _TIME, "operation": "operation"}
 """What refuses a member of the record's own; the others are an envelope's."""
+_NO_NAME = '""'
 _TYPES = {"operation": _OPERATIONS, "key": _FIX, "value": _FIX}
 
 _REASONS: dict[Code, tuple[str, str, str]] = {
@@ -87,6 +90,7 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
     ),
     Code.BAD_NAME: (_NEW, "its name can't be a column's", "declare it under another name, then replay"),
     Code.NO_TIMESTAMP: (_ENVELOPE, "the timestamp is missing or null", "give every envelope its timestamp"),
+    Code.AHEAD: ("system time", "further ahead of now than time.max_ahead", _AHEAD),
     Code.NO_VALUE: (_ENVELOPE, "the value is missing", "give every envelope its value; null is a tombstone"),
 }
 
@@ -106,10 +110,15 @@ def explain_all(batch: Batch, records: NDArray[np.int64]) -> tuple[pa.Array, pa.
     words = [_about(Code(code), column, batch.columns) for code, column in kinds.T.tolist()]
     stage, reason, advice = (pa.array(w, pa.string()).take(pa.array(kind)) for w in zip(*words, strict=True))
     place = pc.binary_join_element_wise(", at byte ", pa.array(at).cast(pa.string()), "")
-    return stage, pc.binary_join_element_wise(reason, pc.if_else(pa.array(at >= 0), place, ""), ""), advice
+    reason = pc.binary_join_element_wise(reason, pc.if_else(pa.array(at >= 0), place, ""), "")
+    if batch.fields:
+        fields = (batch.fields.get(record) for record in records.tolist())
+        named = pa.array(["" if field is None else f"{field or _NO_NAME}: " for field in fields], pa.string())
+        reason = pc.binary_join_element_wise(named, reason, "")
+    return stage, reason, advice
 
 
-def _about(code: Code, column: int, columns: tuple[str, ...]) -> tuple[str, str, str]:
+def _about(code: Code, column: int, columns: tuple[Label, ...]) -> tuple[str, str, str]:
     stage, reason, advice = _REASONS[code]
     role = ROLE_NAMES[column] if 0 <= column < len(ROLE_NAMES) else None
     if stage == _TIME and column >= 0 and role is None:
@@ -118,5 +127,8 @@ def _about(code: Code, column: int, columns: tuple[str, ...]) -> tuple[str, str,
         stage = _STAGES.get(role, _ENVELOPE)
         advice = _TYPES.get(role, _TIMES) if code is Code.WRONG_TYPE else advice
     if column >= 0:
-        reason = f"{columns[column]}: {reason}"
+        label = columns[column]
+        reason = f"{label.name} ({label.path}): {reason}" if label.path else f"{label.name}: {reason}"
+    if advice is _DECLARE and (column < 0 or not columns[column].declared):
+        advice = _DECLARE_IT
     return stage, reason, advice

@@ -206,3 +206,4 @@ class Code(IntEnum):
     BAD_NAME = 74
     NO_TIMESTAMP = 80
     NO_VALUE = 81
+    AHEAD = 82

@@ -1,5 +1,6 @@
 """From a dataset's schema to the flat arrays that the kernel walks along."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,7 @@ from pipeline.decode.layout import (
 )
 from pipeline.decode.names import fill_lookup
 from pipeline.decode.options import DecodeOptions, Path
+from pipeline.decode.spellings import key_spellings
 from pipeline.decode.structures import Plan
 from pipeline.errors import BadConfiguration
 from pipeline.schema import Column, DatasetSchema, Kind, TableSchema
@@ -210,7 +212,7 @@ def _roots(builder: _Builder, options: DecodeOptions) -> tuple[int, int, int]:
     """The entries of the record, of the line, and of an envelope's key."""
     root = builder.entry(_Entry())
     key_entry = builder.entry(_Entry())
-    builder.nodes[builder.node(key_entry)].open = False
+    builder.node(key_entry)
     record = root
     if options.envelope:
         builder.nodes[builder.node(root)].open = False
@@ -231,12 +233,21 @@ def _roles(builder: _Builder, options: DecodeOptions, record: int) -> None:
 def _envelope_key(builder: _Builder, key_entry: int) -> None:
     columns = builder.dataset.parent.own_key
     for slot, column in enumerate(columns, ROLES):
-        for name in {column.name, column.path[-1]}:
-            actions = builder.entries[builder.at(key_entry, (name,))].actions
-            if not actions:
-                actions.append(slot)
+        for path in key_spellings(column, columns):
+            builder.entries[builder.at(key_entry, path)].actions.append(slot)
+    for node in _below_entry(builder, key_entry):
+        node.open = False
     if len(columns) == 1:
         builder.entries[key_entry].actions.append(ROLES)
+
+
+def _below_entry(builder: _Builder, entry: int) -> Iterator[_Node]:
+    """The objects at an entry and in it."""
+    if builder.entries[entry].node >= 0:
+        node = builder.nodes[builder.entries[entry].node]
+        yield node
+        for member in node.members.values():
+            yield from _below_entry(builder, member)
 
 
 def _open_elements(builder: _Builder, element: int) -> None:

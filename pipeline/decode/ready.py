@@ -1,10 +1,13 @@
 """A schema compiled, with the memory to decode one record at a time by it."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.decode.batch import Label
 from pipeline.decode.layout import (
     E_ACTIONS,
     F_FIELDS,
@@ -25,7 +28,7 @@ from pipeline.decode.layout import (
 from pipeline.decode.options import DecodeOptions, Path
 from pipeline.decode.plan import Compiled, compile_plan
 from pipeline.decode.structures import Scratch
-from pipeline.schema import DatasetSchema
+from pipeline.schema import Column, DatasetSchema, TableSchema
 
 _ON_NEW = {"evolve": NEW_EVOLVE, "ignore": NEW_IGNORE, "dead_letter": NEW_DEAD_LETTER}
 ROLE_NAMES = ("valid_from", "valid_to", "operation", "timestamp", "key", "value")
@@ -67,11 +70,19 @@ class Ready:
     def __post_init__(self) -> None:
         self.rewrites = 2 * int(self.compiled.plan.entries[:, E_ACTIONS].max())
 
-    @property
-    def column_names(self) -> tuple[str, ...]:
+    @cached_property
+    def columns(self) -> tuple[Label, ...]:
         """What labels stand for."""
-        names = (f"{self.schema.tables[table].name}.{name}" for table, name in self.labels)
-        return (*ROLE_NAMES, *names)
+        roles = (Label(name) for name in ROLE_NAMES)
+        tables = [{column.name: column for column in table.columns} for table in self.schema.tables]
+        return (*roles, *(self._label(table, name, tables[table].get(name)) for table, name in self.labels))
+
+    def _label(self, table: int, name: str, column: Column | None) -> Label:
+        schema = self.schema.tables[table]
+        spelled = f"{schema.name}.{name}"
+        if column is None or column.path in ((), (name,)):
+            return Label(spelled, declared=column is None or column.declared)
+        return Label(spelled, full_path(schema, column.path), column.declared)
 
     def configure(self, registers: NDArray[np.int64], options: DecodeOptions) -> None:
         """Set the registers that don't change from record to record."""
@@ -83,6 +94,11 @@ class Ready:
         registers[R_ROOT] = self.compiled.root
         registers[R_KEY_ENTRY] = self.compiled.key_entry
         registers[R_NESTED] = self.compiled.nested
+
+
+def full_path(table: TableSchema, path: Path) -> str:
+    """A path of a table's element as one of the record."""
+    return ".".join((*chain(*table.arrays), *path))
 
 
 class Workshop:

@@ -1,10 +1,12 @@
 """One dataset being written: decoder, timelines and committer, and the epoch between them."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import DatasetConfig, LakeConfig, ValidEnd, ValidTime, dataset_schema
 from pipeline.decode import Batch, Decoder
@@ -15,12 +17,13 @@ from pipeline.engine.journal import Journal
 from pipeline.engine.letters import Letters
 from pipeline.engine.options import decode_options
 from pipeline.engine.progress import Progress
-from pipeline.engine.recover import restore, settle
+from pipeline.engine.recover import make_anew, restore, settle
 from pipeline.engine.timelines import Timelines
 from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.tables import Mode
 from pipeline.source.block import Block
 from pipeline.temporal.change import NONE_GIVEN
 from pipeline.temporal.store import physical_memory
@@ -65,11 +68,14 @@ class DatasetWriter:
         committed: Callable[[Position, Summary], None],
     ) -> None:
         self._config, self._limits, self._seed = config, lake.commit, Journal.seed(backend)
+        self._max_ahead = lake.time.max_ahead_us
         self._journal = Journal(backend, config.name)
-        partition_by = [str(field) for field in config.partition_by]
-        schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
+        partition_by: list[str] = [str(field) for field in config.partition_by]
+        mode: Mode = config.mode.value
+        make_anew(sink, self._journal, dataset_schema(config), mode=mode, partition_by=partition_by)
+        schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
         settle(sink, self._journal, schema)
-        schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
+        schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
         self._timelines = Timelines(
             self._journal,
             dated=config.valid_time is ValidTime.DATE,
@@ -84,7 +90,8 @@ class DatasetWriter:
 
     def decode(self, block: Block) -> Decoded:
         """Decode a block's records; may run ahead of `apply` on another thread."""
-        batch = self._decoder.decode(block.buffer, block.starts, block.ends)
+        latest = time.time_ns() // 1000 + self._max_ahead
+        batch = self._decoder.decode(block.buffer, block.starts, block.ends, latest=latest)
         return Decoded(batch, self._decoder.schema)
 
     def replay(self, letters: Letters, now: int) -> int:
@@ -127,7 +134,7 @@ class DatasetWriter:
         """
         batch, first = decoded.batch, self.position.offsets.get(partition, 0)
         offsets = np.arange(first, first + len(batch))
-        timestamps = batch.timestamp if self._envelope else np.full(len(batch), started)
+        timestamps = _clocked(batch) if self._envelope else np.full(len(batch), started)
         clock = self.position.clocks.get(partition, NONE_GIVEN)
         origin = Origin(self._config.topic, partition, self._envelope)
         admitted = self._timelines.admit(batch, offsets, timestamps, partition, clock)
@@ -209,3 +216,8 @@ class DatasetWriter:
             "cold keys left memory",
             extra={"dataset": self._config.name, "keys": gone, "bytes_before": before, "bytes_after": after},
         )
+
+
+def _clocked(batch: Batch) -> NDArray[np.int64]:
+    """The records' timestamps, but those too far ahead of now: they move no clock."""
+    return np.where(batch.ahead, NONE_GIVEN, batch.timestamp) if batch.ahead.any() else batch.timestamp

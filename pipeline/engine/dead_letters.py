@@ -46,11 +46,12 @@ def buried(
         return None
     stage, reason, advice = explain_all(batch, records)
     clocks = np.maximum.accumulate(np.concatenate(([clock], changes.timestamp[done])))
+    stamps = np.where(batch.ahead[records], batch.timestamp[records], changes.timestamp[records])
     columns = {
         "topic": pa.repeat(origin.topic, n),
         "partition": pa.repeat(pa.scalar(origin.partition, pa.int32()), n),
         "offset": pa.array(changes.offset[records]),
-        "timestamp": _instants(changes.timestamp[records]),
+        "timestamp": _instants(stamps),
         "key": pa.nulls(n, pa.binary()),
         "value": lines(block, records),
         "headers": pa.repeat(ENVELOPE, n) if origin.envelope else pa.nulls(n, pa.string()),

@@ -118,7 +118,7 @@ class _Load:
         watcher: Watcher,
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
-        self._records = 0
+        self._records, self._envelope = 0, envelope
         config = lake.dataset(dataset)
         self._writer = DatasetWriter(
             lake, config, sink, backend, envelope=envelope, committed=self._committed
@@ -129,6 +129,7 @@ class _Load:
             sources = [FileSource(path) for path in files]
             identities = [source.identity for source in sources]
             begun = Progress.begin(self._writer.remembered(), identities, time.time_ns() // 1000)
+            begun = replace(begun, envelope=self._envelope)
             done = list(begun.done)
             for source in sources:
                 if source.identity in done:

@@ -21,6 +21,7 @@ class Progress:
         current: the file being read.
         line: lines of it that are committed.
         finished: all files are read; their caller may not know it yet.
+        envelope: its records come in envelopes, so that those of later loads may have earlier times.
         paused: loads of other files that were not finished when this one began, the newest first.
     """
 
@@ -29,6 +30,7 @@ class Progress:
     current: FileIdentity | None = None
     line: int = 0
     finished: bool = False
+    envelope: bool = False
     paused: tuple["Progress", ...] = ()
 
     @staticmethod
@@ -64,6 +66,7 @@ class Progress:
             "current": None if self.current is None else dataclasses.asdict(self.current),
             "line": self.line,
             "finished": self.finished,
+            "envelope": self.envelope,
             "paused": [load.to_json() for load in self.paused],
         }
 
@@ -79,6 +82,7 @@ class Progress:
             None if current is None else FileIdentity(**current),
             content["line"],
             content["finished"],
+            content["envelope"],
             tuple(load for paused in content["paused"] if (load := Progress.from_json(paused))),
         )
 

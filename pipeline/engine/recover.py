@@ -1,6 +1,7 @@
 """Opening a dataset: an epoch left half done is finished or forgotten, and state and tables must agree."""
 
 import logging
+from collections.abc import Sequence
 
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import fits, layout_of
@@ -11,6 +12,7 @@ from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.tables import Mode
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +21,27 @@ _ONE_HISTORY = (
     "restore the tables or the catalog that belong to this state, or move the state directory away to go on"
     " from the tables"
 )
+
+
+def make_anew(
+    sink: LakeSink, journal: Journal, dataset: DatasetSchema, *, mode: Mode, partition_by: Sequence[str]
+) -> None:
+    """Drop the dataset's tables if lake.yaml says otherwise now and they never held a row: it starts over.
+
+    A process that dies on the way leaves a table that does not fit, and the next one gets here again: those
+    are dropped last.
+    """
+    unfit = sink.unfit(dataset, mode=mode, partition_by=partition_by)
+    intent = journal.intent()
+    if not unfit or (intent is not None and intent.files is not None):
+        return
+    log.warning(
+        "its tables, which never held a row, are made anew",
+        extra={"dataset": dataset.name, "because": next(why for why in unfit.values() if why)},
+    )
+    journal.clear()
+    reach("after-clearing")
+    sink.drop(unfit)
 
 
 def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema) -> None:

@@ -8,7 +8,7 @@ import multiprocessing
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from pipeline.config import LakeConfig, parse_config
 from pipeline.source.files import FileSource
@@ -97,9 +97,9 @@ def _no_records() -> "Batch":
 
     from pipeline.decode import Batch
 
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, type_ in get_type_hints(Batch).items():
-        if name != "columns":
+        if name not in ("columns", "fields"):
             dtype = get_args(get_args(type_)[1])[0]
             arrays[name] = np.zeros(1 if name.endswith(("_start", "_first")) else 0, dtype)
     return Batch(**arrays, columns=())

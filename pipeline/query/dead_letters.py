@@ -28,6 +28,16 @@ class Wanted:
     limit: int | None = None
 
 
+@dataclass(frozen=True)
+class Cause:
+    """Why records are dead letters, what to do about it, and how many there are."""
+
+    stage: str
+    reason: str
+    advice: str
+    letters: int
+
+
 class DeadLetters:
     """Asks the table of dead letters."""
 
@@ -83,6 +93,19 @@ class DeadLetters:
             parameters,
         )
         return {row["dataset"]: row["dead"] for row in rows.to_pylist()}
+
+    def commonest(self, dataset: str, epoch: int) -> Cause:
+        """What most of a dataset's dead letters since an epoch have in common; there must be some."""
+        rows = self._session.rows(
+            f"{self._data(Wanted(dataset))} SELECT stage,"
+            " regexp_replace(reason, ', at byte [0-9]+$', '') AS why, any_value(advice) AS advice,"
+            " count(*) AS letters FROM waiting"
+            " WHERE dataset = $dataset AND epoch >= $epoch GROUP BY stage, why"
+            " ORDER BY letters DESC, stage, why LIMIT 1",
+            {"dataset": dataset, "epoch": epoch},
+        )
+        (row,) = rows.to_pylist()
+        return Cause(row["stage"], row["why"], row["advice"], row["letters"])
 
     def unknown(self, ids: Sequence[str]) -> list[str]:
         """Those of some ids that no dead letter has, replayed or not."""

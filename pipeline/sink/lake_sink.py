@@ -64,6 +64,34 @@ class LakeSink:
             self._tables[self._dead_letter_table] = dead
         return DatasetSchema(dataset.name, opened)
 
+    def unfit(self, dataset: DatasetSchema, *, mode: Mode, partition_by: Sequence[str]) -> dict[str, str]:
+        """The dataset's tables, if one of them can't take its rows and none of them ever held any.
+
+        Returns:
+            Identifiers with why the table does not fit, empty where it does; those that do come first.
+        """
+        options = TableOptions(dataset.name, mode, partition_by)
+        found, empty = dict[str, str](), True
+        with explained(self._where), self._lock:
+            for table in dataset.tables:
+                try:
+                    existing = self._catalog.load_table(table.identifier)
+                except NoSuchTableError:
+                    continue
+                empty = empty and iceberg.never_held_rows(existing, dataset.name)
+                if empty:
+                    found[table.identifier] = iceberg.misfit(table, existing, options) or ""
+        if not empty or not any(found.values()):
+            return {}
+        return dict(sorted(found.items(), key=lambda table: table[1] != ""))
+
+    def drop(self, identifiers: Iterable[str]) -> None:
+        """Take tables out of the catalog, in this order."""
+        with explained(self._where), self._lock:
+            for identifier in identifiers:
+                self._tables.pop(identifier, None)
+                self._catalog.drop_table(identifier)
+
     def positions(self, dataset: DatasetSchema) -> dict[str, Position | None]:
         """Per table, the position of the dataset's newest snapshot, read anew from the catalog.
 

@@ -24,6 +24,7 @@ from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of,
 
 Mode = Literal["append", "upsert"]
 
+_ELSEWHERE = "load the data as another dataset: one with another name and table in lake.yaml"
 BASE_PROPERTIES = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
@@ -129,31 +130,53 @@ def check_table(table: TableSchema, existing: Table, options: TableOptions) -> N
         _refuse(
             table,
             f"its key is {properties[KEY]}, lake.yaml says {json.dumps(key)}",
-            "a key can't change: put the old key back, or load the data into another table",
+            f"a key can't change: put the old key back, or {_ELSEWHERE}",
         )
     if properties.get(MODE) != options.mode:
         _refuse(
             table,
             f"it was made with mode: {properties.get(MODE)}, lake.yaml says {options.mode}",
-            "put the mode back, or load the data into another table",
+            f"put the mode back, or {_ELSEWHERE}",
         )
     schema = existing.schema()
     if not existing.spec().compatible_with(_spec(table, schema, options)):
         _refuse(
             table,
             f"it is partitioned by {existing.spec()}, lake.yaml's partition_by says otherwise",
-            "put partition_by back, or load the data into another table",
+            f"put partition_by back, or {_ELSEWHERE}",
         )
     valid = arrow_to_iceberg(table.arrow.field("valid_from").type)
     if schema.find_field("valid_from").field_type != valid:
         _refuse(
             table,
             f"its valid time is of type {schema.find_field('valid_from').field_type}, lake.yaml says {valid}",
-            "put valid_time back, or load the data into another table",
+            f"put valid_time back, or {_ELSEWHERE}",
         )
     for field in schema.fields:
         if field.required and field.name not in table.arrow.names:
             _refuse(table, f"its column '{field.name}' is required and unknown here", "make it optional")
+
+
+def misfit(table: TableSchema, existing: Table, options: TableOptions) -> str | None:
+    """Why an existing table can't take this dataset's rows, if it can't."""
+    known = {field.name: field for field in existing.schema().fields}
+    try:
+        check_table(table, existing, options)
+        for column in _written(table):
+            if column.name in known and not _can_hold(known[column.name], column):
+                _refuse_type(table, column, known[column.name])
+    except Refused as refused:
+        return refused.message
+    return None
+
+
+def never_held_rows(existing: Table, dataset: str) -> bool:
+    """Whether a table is the dataset's, and no snapshot of it says that it ever had a row."""
+    summaries = [snapshot.summary for snapshot in existing.metadata.snapshots]
+    return existing.properties.get(DATASET) == dataset and all(
+        summary is not None and summary.additional_properties.get("total-records") == "0"
+        for summary in summaries
+    )
 
 
 def _refuse(table: TableSchema, what: str, next_step: str) -> None:
@@ -215,12 +238,17 @@ def evolve(table: TableSchema, existing: Table) -> None:
                     update.add_column((column.name,), wanted, doc=doc_of(column.path))
                     update.move_before((column.name,), "valid_from")
                     continue
-                if field.field_type != wanted and not widens(field.field_type, wanted):
+                if not _can_hold(field, column):
                     _refuse_type(table, column, field)
                 if field.field_type != wanted or field.doc != doc_of(column.path):
                     update.update_column((column.name,), wanted, doc=doc_of(column.path))
         if existing.properties.get(JSON, "[]") != (listed := _json_columns(table, existing)):
             transaction.set_properties({JSON: listed})
+
+
+def _can_hold(field: NestedField, column: Column) -> bool:
+    wanted = to_iceberg(column.type)
+    return field.field_type == wanted or widens(field.field_type, wanted)
 
 
 def _written(table: TableSchema) -> list[Column]:

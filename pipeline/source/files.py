@@ -76,6 +76,11 @@ def _open(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise BadInput(
+                f"{path} is a link to {path.readlink()}, where there is nothing",
+                next_step="mend the link, or give the file itself",
+            ) from error
         raise BadInput(
             f"there is no file {path}", next_step=f"check the name; relative ones start at {Path.cwd()}"
         ) from error
@@ -83,8 +88,9 @@ def _open(path: Path) -> int:
         raise BadInput(
             f"{path} may not be read by this user", next_step=f"allow it, e.g. `chmod a+r {path}`"
         ) from error
-    except OSError as error:
-        raise BadInput(f"{path} can't be opened: {error.strerror}", next_step="check the name") from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"{path} can't be opened: {why}", next_step="check the name") from error
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise BadInput(f"{path} is a directory", next_step=f"name its files, e.g. {path}/*.jsonl")

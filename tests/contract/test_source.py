@@ -1,7 +1,9 @@
 """What every source of lines does alike, however its bytes are stored and its blocks are cut."""
 
+import errno
 import gzip
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -241,13 +243,60 @@ def test_files_that_can_not_be_opened(tmp_path: Path) -> None:
         (tmp_path / "none", "there is no file"),
         (tmp_path, "is a directory"),
         (closed / "x", "can't be opened"),
+        (tmp_path / "link", "is a link to nowhere, where there is nothing"),
+        (tmp_path / "loop", "can't be opened"),
+        (tmp_path / ("x" * 300), "can't be opened"),
+        (tmp_path / "a\0b", "can't be opened"),
+        ("/proc/self/mem", "can't be read: .*Input/output error"),
     ]
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
     if os.geteuid() != 0:
         cases.append((closed, "may not be read"))
     for path, message in cases:
         with pytest.raises(BadInput, match=message) as caught:
             FileSource(path)
         assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(errno.EACCES, "may not be read by this user"), (errno.EPERM, "may not be read")]
+)
+def test_files_that_this_user_may_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(BadInput, match=message) as caught:
+        FileSource(tmp_path / "a")
+    assert "chmod" in caught.value.next_step
+
+
+def test_a_disk_that_fails_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"{}\n" * 1000)
+    readv, calls = os.readv, itertools.count()
+
+    def failing(descriptor: int, buffers: list[memoryview]) -> int:
+        if next(calls):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return readv(descriptor, [buffers[0][:285]])
+
+    source = FileSource(tmp_path / "a")
+    monkeypatch.setattr(os, "readv", failing)
+    found = 0
+    with pytest.raises(BadInput, match="beyond line 100: Input/output error") as caught:
+        for block in source:
+            found += len(block)
+    assert (found, bool(caught.value.next_step)) == (100, True)
+
+
+def test_a_file_that_vanishes_while_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"{}\n" * 1000)
+    source = FileSource(tmp_path / "a")
+    (tmp_path / "a").unlink()
+    assert sum(len(block) for block in source) == 1000
 
 
 def test_identity_tells_files_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

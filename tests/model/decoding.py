@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .dataset import Dataset, Path, Rejected, Table
+from .dataset import Column, Dataset, Path, Rejected, Table
 from .parse import MOST_DEPTH, NULL, Json, Members, NotJson, read_json
 from .reading import convert, in_years, infer, instant, key_value, utc_day, valid_time
 
@@ -70,11 +70,7 @@ def _tombstone(dataset: Dataset, record: Record) -> Change:
     columns = dataset.parent.own_key
     given = _message_key(record.key, single=len(columns) == 1)
     if isinstance(given.value, Members):
-        names = [{c.name, c.path[-1]} for c in columns]
-        if any(given.value.doubled() & both for both in names):
-            raise Rejected("decode", "duplicate members")
-        by_name = dict(given.value.pairs)
-        parts = [next((by_name[n] for n in both if n in by_name), NULL) for both in names]
+        parts = [_key_part(given.value, c, [o for o in columns if o is not c]) for c in columns]
     elif len(columns) == 1:
         parts = [given]
     else:
@@ -84,6 +80,22 @@ def _tombstone(dataset: Dataset, record: Record) -> Change:
     if at >= dataset.end:
         raise Rejected("decode", "valid_from at the end of time")
     return Change(key, "terminate", at, None)
+
+
+def _key_part(members: Members, column: Column, others: list[Column]) -> Json:
+    """A key column's value by its name, or by a spelling of its path that can mean no other column."""
+    taken = {n for o in others for n in (o.name, ".".join(o.path), o.path[-1])}
+    names = {column.name} | ({".".join(column.path), column.path[-1]} - taken)
+    if members.doubled() & names:
+        raise Rejected("decode", "duplicate members")
+    nested = column.path[0] not in taken | names
+    found = NULL
+    for name, value in members.pairs:
+        if name in names:
+            found = value
+        elif nested and name == column.path[0] and value.at(column.path[1:]) is not NULL:
+            found = value.at(column.path[1:])
+    return found
 
 
 def _message_key(key: bytes | None, *, single: bool) -> Json:
@@ -254,15 +266,15 @@ class _Walk:
 
 
 def read_envelope(line: bytes, offset: int) -> Record:
-    """The record in a line of ``load --envelope``; `Rejected` knows the timestamp, if the line has one."""
+    """The record in a line of ``load --envelope``; `Rejected` knows the timestamp, if the line has just one."""
     document = read_json(line, MOST_DEPTH + 1)
     if not isinstance(document.value, Members):
         raise Rejected("source", "not an envelope")
     stamp, value, key = (document.at((name,)) for name in ("timestamp", "value", "key"))
-    if not isinstance(stamp.value, str):
+    if not isinstance(stamp.value, str) or "timestamp" in document.value.doubled():
         raise Rejected("source", "no timestamp")
     at = in_years(instant(stamp.value))
-    if value is NULL or document.value.doubled() & {"timestamp", "value", "key"}:
+    if value is NULL or document.value.doubled() & {"value", "key"}:
         raise Rejected("source", "no value, or a member twice", at)
     return Record(_bytes(value), at, _bytes(key), offset=offset)
 

@@ -29,8 +29,13 @@ def test_envelope() -> None:
         b'{"timestamp": "1970-01-01T00:00:20Z", "value": {',
         b'{"timestamp": "1970-01-01T00:00:06Z", "key": "K", "value": null}',
     ]
+    lines += [
+        b'{"timestamp": "1970-01-01T00:00:50Z", "timestamp": "1970-01-01T00:00:%d0Z", "key": "K", "value": null}'
+        % n
+        for n in (1, 7)
+    ]
     model = Model(entry()).load(lines, started=0, envelope=True)
-    assert [d.offset for d in model.dead] == [1, 2, 3]
+    assert [d.offset for d in model.dead] == [1, 2, 3, 5, 6]
     assert [(r.system_from, r.closed) for r in model.rows][:1] == [(5_000_000, None)]
     assert [(r.system_to, r.closed.operation) for r in model.rows if r.closed] == [(9_000_000, "terminate")]
     assert model.clocks == {0: 9_000_000}

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -371,3 +372,59 @@ def test_a_second_load_at_once_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     out, _ = first.communicate(timeout=100)
     assert (first.returncode, json.loads(out)["changes"]) == (0, 1)
     assert bitlake("load", "plain", "a.jsonl", "--output", "json").json["changes"] == 1
+
+
+def test_a_load_stopped_by_a_signal_says_where_it_goes_on(
+    begun: "subprocess.Popen[bytes]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run
+) -> None:
+    until(lambda: len(list((tmp_path / "warehouse").rglob("snap-*.avro"))) > 1, begun)
+    begun.send_signal(signal.SIGTERM)
+    out, told = begun.communicate(timeout=100)
+    assert (begun.returncode, out, b"Traceback" in told) == (143, b"", False)
+    found = re.search(
+        rf"([\d,]+) records .* committed. The same command goes on after line ([\d,]+) of {tmp_path}/many.jsonl",
+        told.decode(),
+    )
+    assert found is not None, told
+    assert found[1] == found[2]
+    monkeypatch.chdir(tmp_path)
+    again = bitlake("load", "plain", "many.jsonl", "--output", "json").json
+    assert again["records"] == MANY - int(found[2].replace(",", ""))
+
+
+def test_standard_input_stopped_by_a_signal(tmp_path: Path) -> None:
+    (tmp_path / "lake.yaml").write_text(LAKE.replace("records: 5000", "records: 2"))
+    process = start(tmp_path, "load", "plain", "-")
+    assert process.stdin is not None
+    for number in range(5):
+        process.stdin.write(neighbour(number) + b"\n")
+        process.stdin.flush()
+    until(lambda: len(list((tmp_path / "warehouse").rglob("snap-*.avro"))) > 0, process)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert b"Standard input can't be gone on with" in told
+    assert b"Traceback" not in told
+
+
+ALL_DEAD = ['{"k":"A"}', '{"k":"B"}', '{"v":"2024-01-01"}']
+
+
+def test_a_load_that_applied_nothing_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lake.yaml").write_text(LAKE)
+    (tmp_path / "a.jsonl").write_text("\n".join(ALL_DEAD))
+    result = bitlake("load", "plain", "a.jsonl")
+    assert result.status == 0
+    told = " ".join(result.err.split())
+    assert (
+        "Nothing was applied: all 3 records are dead letters. Most often (2): valid time: valid_from: it is"
+        in told
+    )
+    assert "What to do: give every record the start of its valid range" in told
+    assert "bitlake dead-letters list --dataset plain" in told
+    (tmp_path / "b.jsonl").write_text("\n".join([*ALL_DEAD[2:], neighbour(1).decode()]))
+    again = " ".join(bitlake("load", "plain", "b.jsonl").err.split())
+    assert "1 of 2 records is a dead letter. key: plain.k: a key column is missing or null" in again

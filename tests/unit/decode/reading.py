@@ -131,14 +131,14 @@ def _record(batch: Batch, schema: DatasetSchema, i: int) -> Record:
         else:
             assert data == b""
         children = _children(batch, schema, i)
-    else:
+    elif code is not Code.AHEAD:
         assert batch.key_start[i] == batch.key_start[i + 1]
         assert batch.value_start[i] == batch.value_start[i + 1]
         assert batch.child_first[i] == batch.child_first[i + 1]
     at = int(batch.error_column[i])
     return Record(
         code,
-        batch.columns[at] if at >= 0 else None,
+        batch.columns[at].name if at >= 0 else None,
         operation,
         (int(batch.valid_from[i]), int(batch.valid_to[i])),
         key,

@@ -284,6 +284,44 @@ def test_a_composite_tombstone() -> None:
     assert (found[0].key, found[0].valid, found[0].operation) == ((1, 4), (2, NONE), 3)
 
 
+SPELLED = [
+    ('{"x__a":1,"b":"1970-01-05"}', Code.OK),
+    ('{"a":1,"b":"1970-01-05"}', Code.OK),
+    ('{"x.a":1,"y.b":"1970-01-05"}', Code.OK),
+    ('{"x":{"a":1,"other":5},"y":{"b":"1970-01-05"},"z":7}', Code.OK),
+    ('{"x":{"b":1},"b":"1970-01-05"}', Code.KEY_MISSING),
+    ('{"x":null,"b":"1970-01-05"}', Code.KEY_MISSING),
+    ('{"x":{"a":1,"a":1},"b":"1970-01-05"}', Code.DUPLICATE),
+    ('{"x":{"a":"1"},"b":"1970-01-05"}', Code.WRONG_TYPE),
+]
+
+
+@pytest.mark.parametrize(("key", "wanted"), SPELLED)
+@pytest.mark.parametrize("new", ["evolve", "dead_letter"])
+def test_a_tombstones_key_by_column_and_by_path(key: str, wanted: Code, new: str) -> None:
+    columns = (column("x__a", "long", "x.a"), column("b", "date", "y.b"))
+    decoder = Decoder(dataset(key=columns), options(envelope=True, dated=True, on_new_field=new))
+    (found,) = records(decode(decoder, f'{{{STAMP},"key":{key},"value":null}}'), decoder.schema)
+    assert found.code is wanted
+    assert found.key == ((1, 4) if wanted is Code.OK else ())
+
+
+def test_a_tombstones_key_is_never_read_two_ways() -> None:
+    columns = (column("x__id", "long", "x.id"), column("y__id", "long", "y.id"), column("x", "long", "z"))
+    decoder = Decoder(dataset(key=columns), options(envelope=True))
+    keys = (
+        '{"x__id":1,"y__id":2,"x":3}',
+        '{"x.id":1,"y.id":2,"z":3}',
+        '{"x.id":1,"y":{"id":2},"z":3}',
+        '{"id":1,"y.id":2,"z":3}',
+        '{"x":{"id":1},"y.id":2,"z":3}',
+    )
+    lines = (f'{{{STAMP},"key":{key},"value":null}}' for key in keys)
+    found = records(decode(decoder, *lines), decoder.schema)
+    assert [r.code is Code.OK for r in found] == [True, True, True, False, False]
+    assert {r.key for r in found[:3]} == {(1, 2, 3)}
+
+
 def test_messages_with_null_values_take_their_key_and_time_from_the_message() -> None:
     decoder = Decoder(dataset(), options())
     buffer = np.frombuffer(b'{"k":"a","v":"1970-01-01"}"gone"', np.uint8)
