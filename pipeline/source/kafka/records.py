@@ -34,6 +34,9 @@ from pipeline.source.kafka.unpack import BROKEN, FULL, SLACK
 MOST_UNPACKED = 1 << 30
 """A fetch's records of one partition are no more bytes when decompressed, or they are refused as broken."""
 
+_SMALL = 4 << 10
+_SMALL_UNPACKED = 64 << 10
+
 _WORDS = {
     Trouble.CHECKSUM: "its checksum does not fit its bytes",
     Trouble.NEW_FORMAT: "it has a format that is newer than this program",
@@ -207,6 +210,16 @@ class Unpacker:
 
 
 def _unzstd(context: zstandard.ZstdDecompressor, packed: memoryview, room: memoryview) -> int:
+    if len(packed) < _SMALL:
+        # A stream costs more than a small batch; its size is guessed where the frame does not tell it.
+        try:
+            most = min(_SMALL_UNPACKED, len(room))
+            small = context.decompress(packed, max_output_size=most, allow_extra_data=False)
+        except zstandard.ZstdError:
+            small = b""
+        if small and len(small) <= len(room):
+            room[: len(small)] = small
+            return len(small)
     try:
         with context.stream_reader(packed, read_across_frames=True) as reader:
             done = 0
