@@ -22,7 +22,7 @@ from pipeline.source.kafka.records import BrokenBatch, Scanned, Unpacker, scan_b
 log = logging.getLogger(__name__)
 
 BLOCK_RECORDS = 32_768
-_LEAST_ASKED = 64 << 10
+_LEAST_ASKED = 16 << 10
 _MOST_ASKED = 1 << 30
 _SHORT_WAIT = 0.02
 _BYTES_PER_RECORD = 64
