@@ -29,6 +29,8 @@ from tests.servers import free_ports
 from tests.tls import Certificates, certificates
 
 STARTUP_SECONDS = 120
+RELOGIN_SECONDS = 2
+"""How long a login by SASL PLAIN lasts."""
 USER, PASSWORD = "bitlake", "bitlake-secret"
 POM = Path(__file__).parents[1] / "jobs" / "kafka" / "pom.xml"
 _PLAIN, _TLS, _SASL, _SASL_TLS, _CONTROLLER = "PLAIN", "TLS", "SASL", "SASLTLS", "CONTROLLER"
@@ -344,6 +346,7 @@ def _security(secrets: Certificates) -> dict[str, str]:
         settings[f"{listener}.plain.sasl.jaas.config"] = (
             f'{login}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
         )
+        settings[f"{listener}.plain.connections.max.reauth.ms"] = str(RELOGIN_SECONDS * 1000)
         for scram in ("scram-sha-256", "scram-sha-512"):
             settings[f"{listener}.{scram}.sasl.jaas.config"] = f"{login}.scram.ScramLoginModule required;"
     return settings

@@ -69,7 +69,9 @@ class Cluster:
         """
         asked = [MetadataRequest.MetadataRequestTopic(topic_id=_NO_ID, name=name) for name in names]
         with self._lock:
-            answer = self._ask_any(lambda: MetadataRequest(topics=asked, allow_auto_topic_creation=False))
+            answer = self.ask_any(
+                lambda: MetadataRequest(topics=asked, allow_auto_topic_creation=False), most=_METADATA
+            )
             self._addresses = {broker.node_id: (broker.host, broker.port) for broker in answer.brokers}
         return {topic.name: _topic(topic) for topic in answer.topics}
 
@@ -97,14 +99,27 @@ class Cluster:
         for connection in list(self._connections.values()):
             connection.close()
 
-    def _ask_any(self, request: Callable[[], Any]) -> Any:
+    def ask(self, address: tuple[str, int], request: Callable[[], Any], most: int) -> Any:
+        """Ask a broker.
+
+        Args:
+            most: the newest version of the request that may be used.
+
+        Raises:
+            ConnectionLost: it does not answer.
+        """
+        with self._lock:
+            return self._connection(address).ask(request(), most=most)
+
+    def ask_any(self, request: Callable[[], Any], most: int) -> Any:
+        """Ask whichever broker answers; see `ask`."""
         addresses = list(self._addresses.values())
         random.shuffle(addresses)
         known = [*addresses, *(one for one in self.settings.bootstrap if one not in addresses)]
         reasons = []
         for address in known:
             try:
-                return self._connection(address).ask(request(), most=_METADATA)
+                return self.ask(address, request, most)
             except ConnectionLost as error:
                 reasons.append(str(error))
         raise ConnectionLost(f"no broker answers: {'; '.join(dict.fromkeys(reasons))}")

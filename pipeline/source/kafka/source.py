@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pipeline.errors import BadConfiguration, BitlakeError, Refused, Unavailable
 from pipeline.source.kafka.cluster import EARLIEST, LATEST, Cluster, Topic
+from pipeline.source.kafka.commit import commit_offsets
 from pipeline.source.kafka.connection import ConnectionLost
 from pipeline.source.kafka.fetcher import Fetcher, offset_gone
 from pipeline.source.kafka.partition import Flow, Partition
@@ -102,6 +103,15 @@ class KafkaSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> bool:
+        """Show next offsets to others in a consumer group; whether that worked. They are advisory only."""
+        try:
+            commit_offsets(self.cluster, group, topic, offsets)
+        except (ConnectionLost, BitlakeError) as error:
+            log.warning("the group %s does not show our offsets: %s", group, error)
+            return False
+        return True
 
     def flows(self) -> list[Flow]:
         """The open topics; under the lock."""

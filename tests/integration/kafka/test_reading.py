@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from pipeline.errors import BadConfiguration, Refused
 from pipeline.source.kafka import KafkaSource, fetch, read_headers
 from tests.integration.kafka.reading import offsets, read_all, read_until, values
-from tests.kafka_broker import Kafka, wait_until
+from tests.kafka_broker import RELOGIN_SECONDS, Kafka, wait_until
 
 pytestmark = pytest.mark.servers
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -311,3 +311,23 @@ def test_queues_are_bounded(broker):
         blocks = reader.poll(1)
         assert {block.partition for block in blocks} == {0, 1, 2, 3}
         assert len(values(blocks)) + len(values(read_all(reader))) == 8000
+
+
+def test_offsets_are_shown_in_a_consumer_group(broker, source):
+    broker.create_topic("shown", 2)
+    wait_until(lambda: source.commit("bitlake-shown", "shown", {0: 17, 1: 4}), "the group's coordinator")
+    assert source.commit("bitlake-shown", "shown", {0: 18})
+    consumer = Consumer(broker.properties | {"group.id": "bitlake-shown", "log_level": 0})
+    committed = consumer.committed([TopicPartition("shown", number) for number in (0, 1)], 30)
+    consumer.close()
+    assert [one.offset for one in committed] == [18, 4]
+
+
+def test_a_login_that_ends_is_renewed(broker):
+    broker.create_topic("renewed")
+    with KafkaSource(broker.sasl("PLAIN")) as source, source.open("renewed") as reader:
+        end = time.monotonic() + 3 * RELOGIN_SECONDS
+        while time.monotonic() < end:
+            reader.poll(0.5)
+        produce(broker, "renewed", numbers(3))
+        assert values(read_all(reader)) == numbers(3)
