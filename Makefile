@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# Tests start many processes: none of them should compile our sources again.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +27,8 @@ test: lint test-fast $(VENV)/.dev  ## lint, fast tests, and the tests against re
 	$(BIN)/pytest tests -m "servers and not long"
 
 test-fast: $(VENV)/.dev  ## no servers, under two minutes
-	$(BIN)/pytest tests -m "not servers and not long"
+	$(BIN)/python -m pipeline.engine.warm
+	$(BIN)/pytest tests -m "not servers and not long" -n auto --maxprocesses 4 --dist worksteal
 
 test-faults: $(VENV)/.dev  ## the long fault and load tests
 	$(BIN)/pytest tests -m long

@@ -16,6 +16,7 @@ from pipeline.lake import Lake
 from pipeline.query.dead_letters import DeadLetters, Wanted
 from pipeline.query.status import position_of
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
+from tests.faults.runs import warm_up  # noqa: F401 - Forks calls it, by its name
 from tests.forks import Forks
 
 STRICT = {
@@ -236,7 +237,7 @@ def replay(folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Forks]:
-    with Forks("tests.unit.engine.test_replay:replay") as forks:
+    with Forks("tests.unit.engine.test_replay:replay", prepare="warm_up") as forks:
         yield forks
 
 
