@@ -37,7 +37,7 @@ class Place:
     def __init__(
         self, folder: Path, forks: Forks, *entries: Entry, settings: dict[str, Any] | None = None
     ) -> None:
-        self.folder, self.entries, self._forks = folder, entries, forks
+        self.folder, self.entries, self.forks = folder, entries, forks
         folder.mkdir(parents=True, exist_ok=True)
         content = {"commit": {"records": 7, "seconds": 3600}, "datasets": entries}
         (folder / "lake.yaml").write_text(json.dumps(content | (settings or {})))
@@ -93,11 +93,11 @@ class Place:
 
     def stop(self, load: Load, point: str) -> int:
         """Load until the process stops at `point`; its id, for `resume`."""
-        return self._forks.run_until_stopped(*self._words(replace(load, mishap=f"stop@{point}")))
+        return self.forks.run_until_stopped(*self._words(replace(load, mishap=f"stop@{point}")))
 
     def resume(self, process: int) -> dict[str, Any]:
         """Have a stopped process go on; its summary, or the error and its message."""
-        assert self._forks.resume(process) == 0
+        assert self.forks.resume(process) == 0
         return self._outcome()
 
     def committed(self, dataset: str) -> Position | None:
@@ -156,7 +156,7 @@ class Place:
         letters = self.lake.config.dead_letters.table
         evidence = Evidence(self.catalog, name, tables, letters, upsert=self._upsert(name))
         check(evidence, no_ops=model.no_ops)
-        assert self._forks.run("state", str(self.folder), name) == 0
+        assert self.forks.run("state", str(self.folder), name) == 0
         found = self._outcome()
         assert "error" not in found, found
         same_state(found["held"], found["rebuilt"])
@@ -198,7 +198,7 @@ class Place:
         return self.lake.config.dataset(dataset).mode is Mode.UPSERT
 
     def _run(self, load: Load, fault: str = "") -> int:
-        return self._forks.run(*self._words(load), fault=fault)
+        return self.forks.run(*self._words(load), fault=fault)
 
     def _words(self, load: Load) -> tuple[str, str, str]:
         return "load", str(self.folder), json.dumps(asdict(load))

@@ -1,0 +1,127 @@
+"""Two writers at once, one that was stopped meanwhile, answers that never come, clocks that go back."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.faults import EPOCH_POINTS
+from tests.faults.place import Place
+from tests.faults.runs import BONDS, Load
+from tests.faults.stories import Story, seed_of
+from tests.forks import Forks
+from tests.matrix import ANSWER_LOST, CLOCK, SECOND_WRITER, STOPPED
+from tests.model import Model
+from tests.model.strategies import random_stream
+
+long, fault = pytest.mark.long, pytest.mark.fault
+
+
+@fault(ANSWER_LOST)
+@pytest.mark.parametrize(
+    ("kind", "point"),
+    [
+        ("append", "before-first-commit:2"),
+        *(
+            pytest.param(kind, point, marks=long)
+            for kind in ("append", "upsert")
+            for point in (
+                "before-first-commit",
+                "between-commits:2",
+                "between-commits:4",
+                "between-commits:6",
+            )
+        ),
+    ],
+)
+def test_an_answer_that_is_lost(kind: str, point: str, tmp_path: Path, forks: Forks) -> None:
+    """The commit is done; the next try finds it in the table."""
+    story = Story(tmp_path, forks, seed_of(kind, point), kind=kind)
+    story.place.finish(story.mishap(f"lose-answer@{point}"))
+    story.place.proceeds(story.model, seed=story.seed + 1)
+
+
+@fault(SECOND_WRITER)
+@pytest.mark.parametrize("point", ["before-data-file:2", pytest.param("before-keys", marks=long)])
+def test_a_second_process_beside_the_first(point: str, tmp_path: Path, forks: Forks) -> None:
+    """Both have one lake.yaml, and so one state: it is the first one's until that ends."""
+    story = Story(tmp_path, forks, 51, checkpoint_records=5)
+    first = story.place.stop(story.load, point)
+    for _ in range(2):
+        message = story.place.refused(story.load, "StateLocked")
+        assert f"is open in process {first}" in message
+    assert "error" not in story.place.resume(first)
+    story.place.proceeds(story.model, seed=52)
+
+
+@fault(STOPPED)
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before-first-commit:2",
+        *(pytest.param(f"{point}:2", marks=long) for point in EPOCH_POINTS if point != "before-first-commit"),
+    ],
+)
+def test_stopped_and_back_beside_its_successor(point: str, tmp_path: Path, forks: Forks) -> None:
+    """The successor has a state of its own, as on another machine: only the tables can tell them apart."""
+    story = Story(tmp_path, forks, seed_of(point))
+    first = story.place.stop(story.load, point)
+    other = successor(story)
+    outcome = other.outcome(story.load)
+    half = point.startswith("between-commits")
+    assert ("error" in outcome) is half, outcome
+    late = story.place.resume(first)
+    assert ("error" in late) is not half, late
+    if half:
+        story.place.check(story.model)
+    else:
+        assert late["error"] == "Refused"
+        other.check(story.model)
+    more(story.place, story.model, seed=story.seed + 1)
+
+
+@long
+@fault(STOPPED)
+def test_stopped_and_back_when_its_successor_is_far_ahead(tmp_path: Path, forks: Forks) -> None:
+    story = Story(tmp_path, forks, 53)
+    first = story.place.stop(story.load, "after-data-file:2")
+    other = successor(story)
+    other.finish(story.load)
+    more(other, story.model, seed=54)
+    assert story.place.resume(first)["error"] == "Refused"
+    other.check(story.model)
+    more(story.place, story.model, seed=55)
+
+
+def successor(story: Story) -> Place:
+    """The same tables, written with another state."""
+    catalog = {
+        "name": "lake",
+        "type": "sql",
+        "uri": f"sqlite:///{story.place.folder}/.bitlake/catalog.db",
+        "warehouse": f"{story.place.folder}/.bitlake/warehouse",
+    }
+    folder = story.place.folder / "successor"
+    return Place(folder, story.place.forks, *story.place.entries, settings={"catalog": catalog})
+
+
+def more(place: Place, model: Model, *, seed: int) -> None:
+    lines = random_stream(seed, 15, entry=place.entries[0]).envelope_lines()
+    place.finish(Load("bonds", [place.file(f"{seed}.jsonl", lines)]))
+    place.check(model.load(lines, started=0, envelope=True, first=model.records))
+
+
+@fault(CLOCK)
+@pytest.mark.parametrize("lose_state", [True, pytest.param(False, marks=long)])
+def test_a_clock_set_back(lose_state: bool, tmp_path: Path, forks: Forks) -> None:
+    """Records without a time of their own get the load's start, but never one before the last."""
+    place, model = Place(tmp_path, forks, BONDS), Model(BONDS)
+    for number, now in enumerate((2_000_000_000_000_000, 1_900_000_000_000_000, 2_000_000_000_000_001)):
+        lines = random_stream(60 + number, 15, entry=BONDS).plain_lines()
+        load = Load("bonds", [place.file(f"{number}.jsonl", lines)], envelope=False, now=now)
+        if number == 1:
+            place.kill(load, "after-intent")
+        place.finish(load)
+        model.load(lines, started=now, first=model.records)
+        if lose_state and number < 2:
+            place.lose_state()
+    place.check(model)
