@@ -6,11 +6,6 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.figures import report
-from benchmarks.runner import bench
-from benchmarks.stages import profile
-from benchmarks.workload import Workload, lake
-
 bench_app = typer.Typer(help="The benchmark harness.", no_args_is_help=True)
 
 Records = Annotated[int, typer.Option(min=1, help="How many records.")]
@@ -34,6 +29,8 @@ def generate(
     seed: Seed = 1,
 ) -> None:
     """Write the workload's records, and a lake.yaml for them beside the file."""
+    from benchmarks.workload import Workload, lake
+
     workload = Workload(records, keys, children, late, corrections, repeats, broken, seed)
     size = workload.write(file)
     config = file.with_name("lake.yaml")
@@ -60,6 +57,11 @@ def run(
     seed: Seed = 1,
 ) -> None:
     """Load the workload in new processes and print machine, conditions and figures as JSON."""
+    from benchmarks.figures import report
+    from benchmarks.runner import bench
+    from benchmarks.stages import profile
+    from benchmarks.workload import Workload
+
     workload = Workload(records, keys, True, late, corrections, repeats, broken, seed)
     result = bench(workload, runs=runs, children=child_table, file=file)
     result["stages"] = profile(workload, children=child_table, file=file)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import answering, settings
+from pipeline.cli.options import answering, asking, settings
 from pipeline.cli.output import Format
 from pipeline.errors import BadInput
 
@@ -25,7 +25,7 @@ _FIRST = ("id", "dataset", "stage", "reason", "advice", "value")
 
 
 @dead_letters_app.command("list")
-@answering
+@asking
 def list_(
     dataset: Dataset = None,
     stage: Stage = None,
@@ -39,7 +39,7 @@ def list_(
 
 
 @dead_letters_app.command()
-@answering
+@asking
 def show(
     letter: Annotated[str, typer.Argument(metavar="ID", help="As `bitlake dead-letters list` tells.")],
     raw: Annotated[bool, typer.Option("--raw", help="Only the record's value, byte for byte.")] = False,

@@ -52,6 +52,8 @@ class Settings:
     log_format: LogFormat | None = None
     debug: bool = False
     format: Format = Format.TABLE
+    answered: bool = False
+    """A question was answered, and nothing is left to do."""
 
     @property
     def output(self) -> Output:
@@ -109,6 +111,17 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
 def answering(command: Callable[..., None]) -> Callable[..., None]:
     """The same for a command that prints an answer: it has --output as well."""
     return _with_options(command, {"format": OutputFormat} | _COMMON)
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """An answering command that only reads: `main` need not tidy up after it."""
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        command(**given)
+        settings.answered = True
+
+    return answering(run)
 
 
 def _with_options(command: Callable[..., None], options: dict[str, Any]) -> Callable[..., None]:

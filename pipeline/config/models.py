@@ -69,7 +69,11 @@ class Part(BaseModel):
     """A mapping in lake.yaml: unknown names are mistakes, values don't change."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        defer_build=True,  # else each part is built for itself and again within the whole
     )
 
 

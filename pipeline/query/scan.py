@@ -5,7 +5,6 @@ widened since is widened in reading.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +88,8 @@ def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any
     if all(is_local(location) for location in locations):
         read = list(map(table.read, locations))
     else:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor() as pool:
             read = list(pool.map(table.read, locations))
     for manifest, contents in zip(manifests, read, strict=True):

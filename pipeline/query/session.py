@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,6 +32,7 @@ class Session:
         self._connection = duckdb.connect(config=_settings())
         self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         self._lock = threading.RLock()
+        weakref.finalize(self, self._connection.close)
 
     def reach(self, io: "FileIO") -> None:
         """Let DuckDB read the files that `io` reads, where they are not local."""
