@@ -279,7 +279,7 @@ def kafka(
         brokers: how many; node 1 is the controller, too.
         secure: also listen with TLS, with SASL and with both (`Kafka.tls`, `Kafka.sasl`).
         java_options: the default ones start quickly; a measurement of speed wants none.
-        settings: more broker settings, by Kafka's names.
+        settings: more broker settings, by Kafka's names; {node} in a value is the broker's number.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = (_PLAIN, _CONTROLLER, *(_SECURE if secure else ()))
@@ -301,7 +301,8 @@ def kafka(
     try:
         for broker in members:
             broker.folder.mkdir()
-            lines = _configuration(broker, members[0], secrets) | dict(settings or {})
+            more = {name: value.format(node=broker.node) for name, value in (settings or {}).items()}
+            lines = _configuration(broker, members[0], secrets) | more
             broker.configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         _format(members, identity, scram=secure)
         for broker in members:

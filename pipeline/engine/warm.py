@@ -62,7 +62,9 @@ def _decode(directory: Path) -> None:
     from pipeline.config import dataset_schema
     from pipeline.decode import Decoder
     from pipeline.engine.options import decode_options
+    from pipeline.source.kafka.records import warm as warm_kafka
 
+    warm_kafka()
     config = _config(directory).datasets[0]
     decoder = Decoder(dataset_schema(config), decode_options(config, envelope=False))
     with FileSource(directory / "records.jsonl") as source:

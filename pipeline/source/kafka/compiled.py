@@ -20,6 +20,7 @@ from pipeline.decode.memory import entry_point as cached
 from pipeline.decode.memory import inlined, kernel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_KERNELS = ("batches.py", "compiled.py", "unpack.py")
 _REVERSED_CASTAGNOLI = 0x82F63B78
 
 
@@ -31,7 +32,7 @@ def _sources() -> str:
 
 
 def entry_point(function: Function) -> Function:
-    """A kernel that Python calls; cached on disk until a source of this folder changes."""
+    """A kernel that Python calls; cached on disk until one of these files changes."""
     compiled = cached(function)
     if not config.DISABLE_JIT:
         found = cast(Any, compiled)._cache

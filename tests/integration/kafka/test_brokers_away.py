@@ -1,6 +1,7 @@
 """Brokers that stop, and partitions that get other leaders."""
 
 import signal
+import time
 
 import pytest
 
@@ -14,7 +15,11 @@ pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with kafka(tmp_path_factory.mktemp("brokers"), brokers=2, heap="384m") as running:
+    racks = {
+        "broker.rack": "rack-{node}",
+        "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+    }
+    with kafka(tmp_path_factory.mktemp("brokers"), brokers=2, heap="384m", settings=racks) as running:
         yield running
 
 
@@ -38,6 +43,22 @@ def test_reading_goes_on_with_another_leader(cluster):
         cluster.wait(2)
         produce(cluster, "led", [b"4"])
         assert values(read_until(reader, {0: 4})) == [b"4"]
+
+
+def test_the_replica_in_our_rack_is_read(cluster):
+    cluster.create_topic("near", assignment=[[2, 1]])
+    produce(cluster, "near", [b"1", b"2"])
+    near = cluster.properties | {"client.rack": "rack-1"}
+    with KafkaSource(near) as source, source.open("near") as reader:
+        assert values(read_all(reader)) == [b"1", b"2"]
+        partition = source.flows()[0].partitions[0]
+        assert (partition.leader.node, partition.node(time.monotonic())) == (2, 1)
+        cluster.broker(2).stop(signal.SIGKILL)
+        wait_until(lambda: cluster.leader("near") == 1, "another leader")
+        produce(cluster, "near", [b"3"])
+        assert values(read_until(reader, {0: 3})) == [b"3"]
+        cluster.broker(2).start()
+        cluster.wait(2)
 
 
 def test_brokers_away_for_a_while_and_back(cluster):
