@@ -75,8 +75,10 @@ def _told_why(lake: "Lake", dataset: str, summary: "Summary", watcher: "LoadWatc
     else:
         what = f"{count:,} of {total:,} records {'is a dead letter' if count == 1 else 'are dead letters'}."
     often = "" if count == 1 else "All: " if cause.letters == count else f"Most often ({cause.letters:,}): "
-    mended = f"; once mended, apply them: bitlake dead-letters replay --dataset {dataset}"
-    return f"{what}\n  {often}{cause.stage}: {cause.reason}\n  What to do: {cause.advice}\n  {see}{mended}"
+    replay = f"If lake.yaml was wrong, correct it, then: bitlake dead-letters replay --dataset {dataset}"
+    return "\n  ".join(
+        (what, f"{often}{cause.stage}: {cause.reason}", f"What to do: {cause.advice}", see, replay)
+    )
 
 
 def _are(total: int) -> str:

@@ -12,7 +12,7 @@ from pipeline.decode.ready import ROLE_NAMES
 _JSON, _ENVELOPE, _KEY, _TIME = "json", "envelope", "key", "valid time"
 _COLUMN, _CHILDREN, _NEW = "column", "children", "new field"
 _AHEAD = "set its producer's clock right, or raise time.max_ahead; a replay applies it with the replay's time"
-_FIX = "correct the record at its source and replay it"
+_FIX = "correct the record at its source and send it again"
 _DECLARE = "declare the column with a type that fits, then replay"
 _DECLARE_IT = "declare it under columns, with a type that fits, then replay"
 _TIMES = "write ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00.000000Z"
@@ -40,9 +40,17 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
         "to end a key, use the operation terminate or an envelope",
     ),
     Code.DUPLICATE: (_JSON, "a member comes twice in an object", "give it once"),
-    Code.KEY_MISSING: (_KEY, "a key column is missing or null", "give every record its whole key"),
+    Code.KEY_MISSING: (
+        _KEY,
+        "a key column is missing or null",
+        "give every record its whole key; if none has it, correct key in lake.yaml",
+    ),
     Code.KEY_TOO_LONG: (_KEY, "the key is longer than 64 KiB", "choose a shorter key"),
-    Code.TIME_MISSING: (_TIME, "it is missing or null", "give every record the start of its valid range"),
+    Code.TIME_MISSING: (
+        _TIME,
+        "it is missing or null",
+        "give every record the start of its valid range; if none has it, correct valid_from in lake.yaml",
+    ),
     Code.TIME_TEXT: (_TIME, "not a date or timestamp", _TIMES),
     Code.TIME_RANGE: (_TIME, "outside the years 1 to 9999", _TIMES),
     Code.TIME_FRACTION: (_TIME, "more precise than a microsecond", "write at most six fraction digits"),

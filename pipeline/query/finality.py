@@ -20,11 +20,11 @@ def doubt(position: Position | None, system: int, now: int, *, latest: bool) -> 
         return None
     if system <= position.horizon:
         return None
-    load = position.progress
+    load, of_files = position.progress, "finished" in position.progress
     if system > now:
         return "it is in the future: what is loaded until then will be part of the answer"
-    if load and not load["finished"]:
+    if of_files and not load["finished"]:
         return "a load is not finished; it may still add to what was known then"
-    if load and (latest or not load.get("envelope", True)):
+    if of_files and (latest or not load["envelope"]):
         return None
     return f"records of a time after {spelled(position.horizon)} may still come"

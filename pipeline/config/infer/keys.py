@@ -106,6 +106,14 @@ def _why(key: list[Field], rows: int) -> str:
     return why + ("; one field alone repeats per valid_from" if len(key) > 1 else "")
 
 
+def differing_fields(table: Table) -> list[Path]:
+    """Texts in an array's elements that are there always and differ within each array of several."""
+    if len(set(table.groups)) == len(table.groups):
+        return []
+    texts = (field for field in table.fields.values() if field.always and field.kinds == {str})
+    return [f.path for f in texts if len(set(zip(table.groups, f.values, strict=True))) == table.rows]
+
+
 def child_key(table: Table) -> Field | None:
     """A field of an array's elements that is there always and differs within each array."""
     several = len(set(table.groups)) < len(table.groups)

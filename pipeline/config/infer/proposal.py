@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from pipeline.config.infer.fields import Path, Table, take_apart
-from pipeline.config.infer.keys import child_key, choose_key
+from pipeline.config.infer.keys import child_key, choose_key, differing_fields
 from pipeline.config.infer.notes import find_operation, sample_notes, time_notes
 from pipeline.config.infer.sample import Sample
 from pipeline.config.infer.times import choose_from, choose_to, times_of
@@ -13,6 +13,8 @@ from pipeline.schema import RESERVED
 
 _LONGEST = 150
 """Of the names of children together: a table's name is a folder's, too."""
+_MOST_NAMED = 3
+"""Fields told to be a possible key of an array's elements."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def _table(
 def _child(table: Table, path: Path, names: _Names) -> ProposedTable:
     key = child_key(table)
     if key is None:
-        why = "no field differs within every array: the position is the key"
+        differing = " or ".join(".".join(path) for path in differing_fields(table)[:_MOST_NAMED])
+        why = "the position is the key" + (f"; {differing}, if it names an element" if differing else "")
         return _table(table, path, (), why, set(), names)
     return _table(table, path, (key.path,), "differs within every array", set(), names)
 

@@ -430,7 +430,7 @@ def test_a_load_that_applied_nothing_says_so(
         in told
     )
     assert "What to do: give every record the start of its valid range" in told
-    assert "bitlake dead-letters list --dataset plain" in told
+    assert "See them: bitlake dead-letters list --dataset plain If lake.yaml was wrong, correct it" in told
     (tmp_path / "b.jsonl").write_text("\n".join([*ALL_DEAD[2:], neighbour(1).decode()]))
     again = " ".join(bitlake("load", "plain", "b.jsonl").err.split())
     assert "1 of 2 records is a dead letter. key: plain.k: a key column is missing or null" in again

@@ -99,6 +99,24 @@ def test_an_interrupt_is_130(lake, bitlake, monkeypatch):
     assert bitlake("history", "bonds").status == 130
 
 
+def test_an_interrupt_while_it_is_imported_leaves_no_traceback():
+    program = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from pipeline.cli import main
+main()
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=environment, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_a_fault_of_ours_says_so(lake, bitlake, monkeypatch):
     from pipeline.lake import Lake
 

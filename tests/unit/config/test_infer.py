@@ -315,3 +315,10 @@ def test_a_short_sample_with_a_broken_record_still_has_its_key(tmp_path: Path) -
 @pytest.mark.parametrize("record", [{" ": False}, {"\x1f": [{"ID": False}]}, {'"': {"0": [{"ID": False}]}}])
 def test_names_that_nobody_can_speak(record: dict[str, Any], tmp_path: Path) -> None:
     inferred([record], tmp_path)
+
+
+def test_fields_that_may_name_an_element_are_told(tmp_path: Path) -> None:
+    ratings = [{"agency": "S&P", "grade": "AA"}, {"agency": "Fitch", "grade": "AA-"}]
+    records = [{"isin": f"A{i}", "from": "2024-01-01", "ratings": ratings} for i in range(3)]
+    _, text = inferred(records, tmp_path)
+    assert "# the position is the key; agency or grade, if it names an element" in text
