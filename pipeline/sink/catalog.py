@@ -59,6 +59,7 @@ catalog that does not answer at all is not waited for.
 
 _REFUSED = (UnauthorizedError, ForbiddenError, OAuthError)
 _DURABLE = "pipeline.sink.durable.DurableFileIO"
+_REST = "pipeline.sink.rest.TimedRestCatalog"
 
 
 def open_catalog(config: Mapping[str, str]) -> Catalog:
@@ -78,6 +79,9 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
     if properties.get("type") == "sql" or (not properties.get("type") and "sql" in uri.partition(":")[0]):
         properties.setdefault("pool_pre_ping", "true")
         _make_sqlite_folder(uri)
+    if properties.get("type", "rest" if uri.startswith("http") else "").lower() == "rest":
+        properties.pop("type", None)
+        properties.setdefault("py-catalog-impl", _REST)
     try:
         with explained(uri or name):
             return _load(name, properties)

@@ -76,7 +76,8 @@ class Place:
 
     def refused(self, load: Load, error: str = "Refused") -> str:
         """Load, which must fail; the message."""
-        outcome = self.outcome(load)
+        assert self._run(load) == 0
+        outcome = self._outcome()
         assert outcome.get("error") == error, outcome
         return str(outcome["message"])
 
@@ -84,12 +85,7 @@ class Place:
         """Load; the summary, or the error and its message."""
         before = self.committed(load.dataset)
         assert self._run(load) == 0
-        outcome = self._outcome()
-        if "error" not in outcome:
-            after = self.committed(load.dataset)
-            assert after is not None
-            resumed(before, after, outcome)
-        return outcome
+        return self._resumed(load.dataset, before)
 
     def stop(self, load: Load, point: str) -> int:
         """Load until the process stops at `point`; its id, for `resume`."""
@@ -99,6 +95,14 @@ class Place:
         """Have a stopped process go on; its summary, or the error and its message."""
         assert self.forks.resume(process) == 0
         return self._outcome()
+
+    def _resumed(self, dataset: str, before: Position | None) -> dict[str, Any]:
+        outcome = self._outcome()
+        if "error" not in outcome:
+            after = self.committed(dataset)
+            assert after is not None
+            resumed(before, after, outcome)
+        return outcome
 
     def committed(self, dataset: str) -> Position | None:
         """The position of the dataset's own table."""

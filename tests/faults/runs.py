@@ -14,6 +14,7 @@ import pipeline.engine.dataset
 import pipeline.engine.load
 import pipeline.sink.commit
 import pipeline.sink.lake_sink
+import pipeline.sink.rest
 from pipeline import faults
 from pipeline.errors import BitlakeError
 from pipeline.lake import Lake
@@ -27,6 +28,7 @@ BLOCK_RECORDS = 3
 """Lines in a block, small so that a short file has many epochs: one ends between two blocks."""
 ATTEMPTS = 4
 """Tries of a commit: the product's 20 would be waited for where nothing will come."""
+ANSWER_SECONDS = 2.0
 OUTCOME = "outcome.json"
 
 
@@ -66,6 +68,7 @@ def load(place: Path, text: str) -> dict[str, Any]:
     pipeline.engine.dataset.CHECKPOINT_RECORDS = wanted.checkpoint_records
     pipeline.engine.load.FileSource = functools.partial(FileSource, block_records=BLOCK_RECORDS)  # type: ignore
     pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
+    pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS
     if wanted.now:
         time.time_ns = lambda: wanted.now * 1000
     lake = Lake.open(place / "lake.yaml", {})

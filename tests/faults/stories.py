@@ -76,6 +76,18 @@ class Story:
         self.place.finish(self.load)
         self.place.check(self.model)
 
+    def ends_as_resumed(self, process: int) -> None:
+        """The load, stopped before, goes on to its end; and so do others."""
+        outcome = self.place.resume(process)
+        assert "error" not in outcome, outcome
+        self.goes_on()
+
+    def goes_on(self) -> None:
+        """More records go on from where the tables are."""
+        lines = random_stream(self.seed + 1, 15, entry=self.place.entries[0]).envelope_lines()
+        self.place.finish(Load("bonds", [self.place.file("more.jsonl", lines)]))
+        self.place.check(self.model.load(lines, started=0, envelope=True, first=self.model.records))
+
     def proceeds(self) -> None:
         """The same, and more loads go on from there, with and without the state."""
         self.place.finish(self.load)

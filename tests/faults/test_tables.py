@@ -27,13 +27,10 @@ def expire(place: Place) -> None:
 
 
 def goes_on(story: Story, *, lose_state: bool) -> None:
-    place, model = story.place, story.model
-    place.check(model)
+    story.place.check(story.model)
     if lose_state:
-        place.lose_state()
-    lines = random_stream(story.seed + 1, 15, entry=place.entries[0]).envelope_lines()
-    place.finish(Load("bonds", [place.file("more.jsonl", lines)]))
-    place.check(model.load(lines, started=0, envelope=True, first=model.records))
+        story.place.lose_state()
+    story.goes_on()
 
 
 @pytest.mark.fault(EXPIRED)
@@ -106,7 +103,7 @@ def test_others_commit_at_the_same_time(
 ) -> None:
     story = Story(tmp_path, forks, 36, kind=kind)
     story.place.finish(story.mishap(f"{deed}@{point}"))
-    story.place.proceeds(story.model, seed=37)
+    story.goes_on()
 
 
 @pytest.mark.long

@@ -37,7 +37,7 @@ def test_an_answer_that_is_lost(kind: str, point: str, tmp_path: Path, forks: Fo
     """The commit is done; the next try finds it in the table."""
     story = Story(tmp_path, forks, seed_of(kind, point), kind=kind)
     story.place.finish(story.mishap(f"lose-answer@{point}"))
-    story.place.proceeds(story.model, seed=story.seed + 1)
+    story.goes_on()
 
 
 @fault(SECOND_WRITER)
@@ -49,8 +49,7 @@ def test_a_second_process_beside_the_first(point: str, tmp_path: Path, forks: Fo
     for _ in range(2):
         message = story.place.refused(story.load, "StateLocked")
         assert f"is open in process {first}" in message
-    assert "error" not in story.place.resume(first)
-    story.place.proceeds(story.model, seed=52)
+    story.ends_as_resumed(first)
 
 
 @fault(STOPPED)
