@@ -1,7 +1,7 @@
 """The library's front door: a lake to load records into and to ask questions of."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -18,10 +18,12 @@ from pipeline.query.instants import LATEST, Moment, day, instant, spelled
 from pipeline.schema import TableSchema
 
 if TYPE_CHECKING:
+    import threading
+
     from pyiceberg.catalog import Catalog
 
     from pipeline.engine.epoch import Summary
-    from pipeline.engine.load import Watcher
+    from pipeline.engine.watching import Watcher
     from pipeline.query.answers import Answers
     from pipeline.query.catalog import Tables
     from pipeline.query.dead_letters import DeadLetters, Wanted
@@ -94,6 +96,37 @@ class Lake:
         self.config.dataset(dataset)
         with Engine(self.config) as engine:
             return engine.load_files(dataset, files, envelope=envelope, watcher=watcher)
+
+    def run(
+        self,
+        datasets: Sequence[str] = (),
+        *,
+        until_end: bool = False,
+        stop: "threading.Event | None" = None,
+        watching: "Callable[[str], Watcher] | None" = None,
+    ) -> "Summary":
+        """Follow the Kafka topics of datasets until `stop` is set; then what was read is committed.
+
+        Args:
+            datasets: their names; none: all of the lake.
+            until_end: stop by itself where the topics end now.
+            stop: to be set by another thread.
+            watching: gives each dataset who is told how it gets on.
+
+        Returns:
+            The counts of records, changes, no-ops, dead letters, versions and epochs.
+
+        Raises:
+            BadConfiguration: a topic is missing, or a client property is wrong.
+            Refused: stored offsets are not in the topic any more, or it was made anew.
+            Unavailable: Kafka, the catalog or the warehouse does not answer.
+        """
+        from pipeline.engine.load import Engine
+
+        for name in datasets:
+            self.config.dataset(name)
+        with Engine(self.config) as engine:
+            return engine.run(datasets, until_end=until_end, stop=stop, watching=watching)
 
     def load(self, dataset: str, records: "Iterable[Mapping[str, Any]] | pa.Table") -> "Summary":
         """Load records: dicts, or the rows of an Arrow table; returns and raises as `load_files`.

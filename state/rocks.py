@@ -70,7 +70,8 @@ class RocksOptions:
             options.set_bottommost_compression_type(DBCompressionType.zstd())
         options.set_enable_blob_files(True)
         options.set_min_blob_size(self.large_value)
-        options.set_blob_compression_type(compression)
+        # Entries of the log, which are compressed already.
+        options.set_blob_compression_type(DBCompressionType.none())
         options.set_enable_blob_gc(True)
         return options
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import inspection, loading, questions
+from pipeline.cli import inspection, loading, questions, running
 from pipeline.cli.config_commands import config_app, infer, init
 from pipeline.cli.dead_letters import dead_letters_app
 from pipeline.cli.options import (
@@ -70,6 +70,7 @@ def demo(
 
 
 app.command()(answering(loading.load))
+app.command()(answering(running.run))
 for _command in (
     questions.asof,
     questions.timeline,

@@ -37,7 +37,8 @@ from pipeline.schema import DatasetSchema
 
 _SCRATCH = {FULL_OWN_KEYS: "own_keys", FULL_WHOLE_KEYS: "whole_keys", FULL_PLACES: "places"}
 _MOST_REFUSED = 1000
-_WHENEVER = 2**63 - 1
+NEVER_AHEAD = 2**63 - 1
+"""A latest timestamp that refuses none."""
 _NO_TIMESTAMP = -(2**63)
 
 
@@ -82,7 +83,7 @@ class Decoder:
         ends: NDArray[np.int64],
         key_spans: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
         timestamps: NDArray[np.int64] | None = None,
-        latest: int = _WHENEVER,
+        latest: int = NEVER_AHEAD,
     ) -> Batch:
         """Decode the records ``buffer[starts[i]:ends[i]]``.
 
@@ -98,7 +99,7 @@ class Decoder:
         starts, ends, key_starts, key_ends, stamps = (np.ascontiguousarray(a, np.int64) for a in given)
         output = new_output(len(starts), int((ends - starts).sum()), children=len(self.schema.tables) > 1)
         self._registers[R_ROWS : R_ROWS + R_MARKS] = 0
-        self._latest, self._fields = min(latest, _WHENEVER), dict[int, str]()
+        self._latest, self._fields = min(latest, NEVER_AHEAD), dict[int, str]()
         longest = max((ends - starts).max(initial=0), (key_ends - key_starts).max(initial=0))
         self._arena = np.empty(int(longest) * self._ready.rewrites + 64, np.uint8)
         spans = (_aliased(buffer), starts, ends, key_starts, key_ends, stamps)

@@ -2,14 +2,24 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import DatasetConfig, LakeConfig, ValidEnd, ValidTime, dataset_schema
-from pipeline.decode import Batch, Decoder
+from pipeline.decode import NEVER_AHEAD, Batch, Decoder
+from pipeline.engine.arrival import (
+    Arrival,
+    advanced,
+    begin_topic,
+    clock_of,
+    files_partition,
+    lifted,
+    topic_offsets,
+)
 from pipeline.engine.committer import Committer, Cut
 from pipeline.engine.dead_letters import Origin
 from pipeline.engine.epoch import Draft, Summary
@@ -25,6 +35,7 @@ from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.tables import Mode
 from pipeline.source.block import Block
+from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
 from pipeline.temporal.change import NONE_GIVEN
 from pipeline.temporal.store import physical_memory
 from state.base import StateBackend
@@ -33,6 +44,9 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_RECORDS = 8_000_000
 """Logged records after which the keys that they touched are written, and the log starts anew."""
+
+HEARTBEAT_SECONDS = 300.0
+"""After so long without records, an epoch tells how far belief is final."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +64,13 @@ class DatasetWriter:
         lake: the whole configuration.
         config: the dataset's.
         sink, backend: where rows and state go.
-        envelope: records come in envelopes.
         committed: called after each epoch, on another thread.
+        envelope: records come in envelopes.
+        share: how many datasets share the process's memory.
 
     Attributes:
         position: where the records applied so far end.
+        strayed: keys met in more than one partition so far.
     """
 
     def __init__(
@@ -64,8 +80,9 @@ class DatasetWriter:
         sink: LakeSink,
         backend: StateBackend,
         *,
-        envelope: bool,
         committed: Callable[[Position, Summary], None],
+        envelope: bool = False,
+        share: int = 1,
     ) -> None:
         self._config, self._limits, self._seed = config, lake.commit, Journal.seed(backend)
         self._max_ahead = lake.time.max_ahead_us
@@ -85,13 +102,31 @@ class DatasetWriter:
         self._decoder = Decoder(schema, decode_options(config, envelope=envelope), self._seed)
         self._draft, self._envelope = Draft(schema), envelope
         self._logged = self._timelines.replayed
-        self._memory = lake.state_memory or physical_memory() // 2
+        self._memory = (lake.state_memory or physical_memory() // 2) // share
+        self._partitions: frozenset[int] = frozenset((files_partition(self.position),))
+        self._idle_margin, self._committed_at = lake.time.idle_margin_us, time.monotonic()
+        self._told, self._newest, self.strayed = self.position, self.position.horizon, 0
         self._committer = Committer(sink, self._journal, self._timelines, config.topic, committed)
 
-    def decode(self, block: Block) -> Decoded:
+    def read_from(self, topic_id: str) -> None:
+        """Say that what comes now is of a topic."""
+        self.position = begin_topic(self.position, topic_id)
+        self._partitions = frozenset(topic_offsets(self.position))
+
+    def decode(self, block: Block | KafkaBlock) -> Decoded:
         """Decode a block's records; may run ahead of `apply` on another thread."""
         latest = time.time_ns() // 1000 + self._max_ahead
-        batch = self._decoder.decode(block.buffer, block.starts, block.ends, latest=latest)
+        if isinstance(block, Block):
+            batch = self._decoder.decode(block.buffer, block.starts, block.ends, latest=latest)
+        else:
+            batch = self._decoder.decode(
+                block.buffer,
+                block.starts,
+                block.ends,
+                (block.key_starts, block.key_ends),
+                np.where(block.timestamps == NO_TIMESTAMP, block.fetched_at, block.timestamps),
+                latest=NEVER_AHEAD if block.log_append else latest,
+            )
         return Decoded(batch, self._decoder.schema)
 
     def replay(self, letters: Letters, now: int) -> int:
@@ -116,36 +151,81 @@ class DatasetWriter:
             done = self._timelines.apply(admitted, schema, self._draft.rows)
             if self._draft.add_replayed(batch, letters.rows, admitted, done):
                 self._draft.dataset = schema
-                self._lift(letters.partition, admitted.clock)
+                partitions = {*topic_offsets(self.position), letters.partition}
+                self.position = lifted(self.position, {letters.partition: admitted.clock}, partitions)
             if admitted.done < len(batch):
                 self.cut()
         return int(np.count_nonzero(batch.status))
 
     def apply(
-        self, decoded: Decoded, block: Block, started: int, partition: int, progress: Callable[[int], object]
+        self,
+        decoded: Decoded,
+        block: Block | KafkaBlock,
+        arrival: Arrival,
+        progress: Callable[[int], dict[str, Any]] | None = None,
     ) -> None:
         """Apply a batch of records and cut epochs as they fill.
 
         Args:
             decoded, block: the records, decoded and as they came.
-            started: the system time, in microseconds, of records that come without an envelope.
-            partition: the records' partition.
+            arrival: where from.
             progress: given how many of the block's records an epoch holds, what it remembers of the source.
         """
-        batch, first = decoded.batch, self.position.offsets.get(partition, 0)
-        offsets = np.arange(first, first + len(batch))
-        timestamps = _clocked(batch) if self._envelope else np.full(len(batch), started)
-        clock = self.position.clocks.get(partition, NONE_GIVEN)
+        batch, partition, total = decoded.batch, arrival.partition, len(decoded.batch)
+        timestamps = _clocked(batch) if arrival.started is None else np.full(total, arrival.started)
         origin = Origin(self._config.topic, partition, self._envelope)
-        admitted = self._timelines.admit(batch, offsets, timestamps, partition, clock)
-        while admitted.done < len(batch):
+        clock = clock_of(self.position, partition)
+        self._partitions |= {partition}
+        admitted = self._timelines.admit(batch, arrival.offsets, timestamps, partition, clock)
+        while True:
             clock = admitted.clock
             done = self._timelines.apply(admitted, decoded.schema, self._draft.rows)
             self._draft.dataset = decoded.schema
             self._draft.add(batch, block, admitted, done, clock, origin)
-            self._advance(partition, first + done.stop, admitted.clock, progress(done.stop))
-            if admitted.done < len(batch):
-                self.cut()
+            self.position = advanced(
+                self.position,
+                partition,
+                arrival.after(done.stop),
+                admitted.clock,
+                self._partitions,
+                progress(done.stop) if progress else None,
+            )
+            if admitted.done == total:
+                break
+            self.cut()
+        self._newest = max(self._newest, admitted.clock)
+        self._tell_strayed(admitted.strayed)
+
+    def lift(self, read_to: Mapping[int, int], partitions: Collection[int]) -> None:
+        """Lift the clocks of partitions that are read to their end.
+
+        Args:
+            read_to: by partition, the time in microseconds before which nothing was left in it.
+            partitions: all partitions of the topic.
+        """
+        self._partitions |= frozenset(partitions)
+        clocks = {
+            partition: max(when - self._idle_margin, clock_of(self.position, partition))
+            for partition, when in read_to.items()
+        }
+        self.position = lifted(self.position, clocks, self._partitions)
+
+    def cut_if_due(self) -> None:
+        """End the epoch if it is full, or if there is none and the horizon has waited for long."""
+        idle = time.monotonic() - self._committed_at
+        if self._draft.summary.records:
+            self.cut_if_full()
+        elif self.horizon_waits() and idle >= self._limits.seconds:
+            self.cut(though_empty=True)
+
+    def horizon_waits(self) -> bool:
+        """Whether the tables are to be told of a higher horizon though there are no records.
+
+        Once when it passes what was written last; then now and then, since every telling is a snapshot.
+        """
+        news = self.position.horizon > self._told.horizon
+        overdue = time.monotonic() - self._committed_at >= HEARTBEAT_SECONDS
+        return news and (overdue or self._told.horizon < self._newest <= self.position.horizon)
 
     def cut_if_full(self) -> None:
         """End the epoch if it holds enough, or has lasted long enough."""
@@ -160,6 +240,7 @@ class DatasetWriter:
         if draft.summary.records == 0 and not though_empty:
             return
         self.position = replace(self.position, epoch=self.position.epoch + 1)
+        self._told, self._committed_at = self.position, time.monotonic()
         self._logged += draft.summary.records
         self._committer.commit(Cut(draft, self.position))
         self._draft = Draft(draft.dataset, self._committer.spare_rows())
@@ -188,17 +269,14 @@ class DatasetWriter:
         """Wait for the epochs handed over; what was not cut is forgotten, to be read again."""
         self._committer.close()
 
-    def _advance(self, partition: int, offset: int, clock: int, progress: object) -> None:
-        self._lift(partition, clock)
-        self.position = replace(
-            self.position,
-            offsets={**self.position.offsets, partition: offset},
-            progress=progress,  # type: ignore[arg-type]
-        )
-
-    def _lift(self, partition: int, clock: int) -> None:
-        clocks = {**self.position.clocks, **({} if clock == NONE_GIVEN else {partition: clock})}
-        self.position = replace(self.position, clocks=clocks, horizon=min(clocks.values(), default=0) - 1)
+    def _tell_strayed(self, keys: int) -> None:
+        """Keys in several partitions: their order is not that of any of them."""
+        self.strayed += keys
+        if keys:
+            log.warning(
+                "keys met in a second partition: set the message key to the dataset's key",
+                extra={"dataset": self._config.name, "keys": keys, "in_all": self.strayed},
+            )
 
     def _checkpoint(self) -> None:
         self._committer.drain()

@@ -1,5 +1,6 @@
 """Dead letters as rows of their table, a batch at a time."""
 
+import base64
 import json
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from pipeline.decode.explain import explain_all
 from pipeline.schema import INSTANT
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.source.block import Block
+from pipeline.source.kafka import KafkaBlock, read_headers
 from pipeline.temporal.change import NONE_GIVEN, Changes
 
 ENVELOPE = json.dumps({"bitlake.envelope": True})
@@ -30,7 +32,7 @@ class Origin:
 
 
 def buried(
-    batch: Batch, block: Block, changes: Changes, done: slice, clock: int, origin: Origin
+    batch: Batch, block: Block | KafkaBlock, changes: Changes, done: slice, clock: int, origin: Origin
 ) -> pa.Table | None:
     """Those records `done` of a batch that are no changes, without the columns that `dead_rows` adds.
 
@@ -52,9 +54,9 @@ def buried(
         "partition": pa.repeat(pa.scalar(origin.partition, pa.int32()), n),
         "offset": pa.array(changes.offset[records]),
         "timestamp": _instants(stamps),
-        "key": pa.nulls(n, pa.binary()),
-        "value": lines(block, records),
-        "headers": pa.repeat(ENVELOPE, n) if origin.envelope else pa.nulls(n, pa.string()),
+        "key": _keys(block, records),
+        "value": parts(block.buffer, block.starts[records], block.ends[records]),
+        "headers": pa.repeat(ENVELOPE, n) if origin.envelope else _headers(block, records),
         "stage": stage,
         "reason": reason,
         "advice": advice,
@@ -89,13 +91,39 @@ def replayed_rows(letters: list[pa.Table], epoch: int) -> pa.Table:
     return pa.table({field.name: known[field.name] for field in DEAD_LETTERS}, schema=DEAD_LETTERS)
 
 
-def lines(block: Block, records: NDArray[np.int64]) -> pa.Array:
-    """Chosen records of a block, in order, byte for byte."""
-    edges = np.stack([block.starts[records], block.ends[records]], axis=1).ravel()
-    # What lies between two records is a value too, to be left out: so every record is where it is.
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(edges, np.int64)), pa.py_buffer(block.buffer)]
+def parts(buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> pa.Array:
+    """Parts of a buffer, in their order, byte for byte; a start of -1 is a null."""
+    edges = np.maximum.accumulate(np.stack([starts, ends], axis=1).ravel().clip(0))
+    # What lies between two parts is a value too, to be left out: so every part is where it is.
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(edges, np.int64)), pa.py_buffer(buffer)]
     everything = pa.Array.from_buffers(pa.large_binary(), edges.size - 1, buffers)
-    return everything.take(pa.array(np.arange(0, edges.size, 2))).cast(pa.binary())
+    chosen = pa.array(np.arange(0, edges.size, 2), mask=np.asarray(starts < 0))
+    return everything.take(chosen).cast(pa.binary())
+
+
+def _keys(block: Block | KafkaBlock, records: NDArray[np.int64]) -> pa.Array:
+    if isinstance(block, Block):
+        return pa.nulls(len(records), pa.binary())
+    return parts(block.buffer, block.key_starts[records], block.key_ends[records])
+
+
+def _headers(block: Block | KafkaBlock, records: NDArray[np.int64]) -> pa.Array:
+    if isinstance(block, Block):
+        return pa.nulls(len(records), pa.string())
+    return pa.array([headers_text(block.headers(record)) for record in records.tolist()], pa.string())
+
+
+def headers_text(raw: bytes) -> str | None:
+    """Headers as JSON, in order: text as ``value``, other bytes as ``base64``; None if there are none."""
+    listed = [{"name": name, **_readable(value)} for name, value in read_headers(raw)]
+    return json.dumps(listed, ensure_ascii=False) if listed else None
+
+
+def _readable(value: bytes | None) -> dict[str, str | None]:
+    try:
+        return {"value": None if value is None else value.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value or b"").decode()}
 
 
 def _instants(values: NDArray[np.int64]) -> pa.Array:

@@ -13,6 +13,7 @@ from pipeline.engine.timelines import ROW_LIMIT, Applied, new_rows
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.source.block import Block
+from pipeline.source.kafka import KafkaBlock
 from pipeline.temporal.apply import CHANGED, NO_OP
 from pipeline.temporal.change import OPEN, R_TO, Rows
 
@@ -61,7 +62,13 @@ class Draft:
     _dead_bytes: int = 0
 
     def add(
-        self, batch: Batch, block: Block, applied: Applied, done: slice, clock: int, origin: Origin
+        self,
+        batch: Batch,
+        block: Block | KafkaBlock,
+        applied: Applied,
+        done: slice,
+        clock: int,
+        origin: Origin,
     ) -> None:
         """Note what became of the records `done` of a batch, whose version rows are in `rows`.
 

@@ -51,7 +51,7 @@ class Journal:
     def mark(self) -> Position | None:
         """The position that the state stands for."""
         stored = self._backend.get_many([self._prefix + _MARK])[0]
-        return None if stored is None else _position(json.loads(stored))
+        return None if stored is None else Position.from_summary(json.loads(stored))
 
     def intent(self) -> Intent | None:
         """The epoch that was being committed when the last process stopped."""
@@ -59,8 +59,8 @@ class Journal:
         if stored is None:
             return None
         content = json.loads(stored)
-        files = content["files"]
-        return Intent(_position(content["position"]), FileList.from_json(files) if files else None)
+        files = FileList.from_json(content["files"]) if content["files"] else None
+        return Intent(Position.from_summary(content["position"]), files)
 
     def begin(self, position: Position) -> None:
         """Step 1: write down that an epoch is being committed."""
@@ -169,16 +169,4 @@ class Journal:
 
 
 def _position_text(position: Position) -> bytes:
-    content = {
-        "epoch": position.epoch,
-        "offsets": position.offsets,
-        "clocks": position.clocks,
-        "horizon": position.horizon,
-        "progress": position.progress,
-    }
-    return json.dumps(content).encode()
-
-
-def _position(content: dict[str, object]) -> Position:
-    summary = {f"bitlake.{name}": json.dumps(value) for name, value in content.items()}
-    return Position.from_summary(summary)
+    return json.dumps(position.to_summary("")).encode()

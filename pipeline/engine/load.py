@@ -1,20 +1,23 @@
 """Loading files: blocks are read and decoded ahead on threads of their own, applied on the caller's."""
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Any, Self
 
 import pyarrow as pa
 
 from pipeline.config import LakeConfig
+from pipeline.engine.ahead import ahead
+from pipeline.engine.arrival import Arrival
 from pipeline.engine.dataset import DatasetWriter
 from pipeline.engine.epoch import Summary
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
+from pipeline.engine.run import Run
+from pipeline.engine.watching import Silent, Watcher
 from pipeline.errors import BadInput
 from pipeline.faults import reach
 from pipeline.sink.catalog import open_catalog
@@ -24,31 +27,8 @@ from pipeline.source.block import Block
 from pipeline.source.files import FileSource
 from state import StateBackend, open_state
 
-T = TypeVar("T")
-PARTITION = 0
-"""Files are one partition per dataset."""
 TICK = 0.5
 """Seconds after which a source that gives nothing is left, to see whether an epoch is due."""
-
-
-class Watcher(Protocol):
-    """Is told how a load gets on; from several threads."""
-
-    def read(self, records: int, bytes_done: int, bytes_total: int | None) -> None:
-        """So much is applied: records of this load, bytes of the files as stored."""
-
-    def committed(self, position: Position, summary: Summary) -> None:
-        """An epoch is in every table."""
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def read(self, records: int, bytes_done: int, bytes_total: int | None) -> None:
-        """Nothing."""
-
-    def committed(self, position: Position, summary: Summary) -> None:
-        """Nothing."""
 
 
 class Engine:
@@ -104,6 +84,31 @@ class Engine:
         """
         return Replay(self._lake, self._sink, self._backend, dataset, watcher or Silent()).run(waiting)
 
+    def run(
+        self,
+        datasets: Sequence[str] = (),
+        *,
+        until_end: bool = False,
+        stop: threading.Event | None = None,
+        watching: Callable[[str], Watcher] | None = None,
+    ) -> Summary:
+        """Follow the topics of datasets until `stop` is set; then what was read is committed.
+
+        Args:
+            datasets: their names; none: all of the lake.
+            until_end: stop by itself where the topics end now.
+            stop: to be set by another thread.
+            watching: gives each dataset who is told how it gets on.
+
+        Raises:
+            BadConfiguration: a topic is missing, or a client property is wrong.
+            Refused: stored offsets are not in the topic any more, or it was made anew.
+            Unavailable: Kafka or the catalog does not answer.
+        """
+        chosen = [self._lake.dataset(name) for name in datasets] or list(self._lake.datasets)
+        run = Run(self._lake, self._sink, self._backend, chosen, watching or (lambda _: Silent()))
+        return run.run(stop or threading.Event(), until_end=until_end)
+
 
 class _Load:
     """One call of `Engine.load_files`."""
@@ -152,18 +157,20 @@ class _Load:
         identity = source.identity
         if identity is not None and identity == begun.current:
             source.skip(begun.line)
-        blocks = (block for block in _ahead(source) if block is not None)
-        for item in _ahead(((block, self._writer.decode(block)) for block in blocks), tick=TICK):
+        blocks = (block for block in ahead(source) if block is not None)
+        for item in ahead(((block, self._writer.decode(block)) for block in blocks), tick=TICK):
             # Before a batch, not after it: the last epoch of a load is the one that says it is finished.
             self._writer.cut_if_full()
             if item is None:
                 continue
             block, decoded = item
 
-            def progress(done: int, block: Block = block) -> object:
+            def progress(done: int, block: Block = block) -> dict[str, Any]:
                 return begun.at(identity, block.first_line + done).to_json()
 
-            self._writer.apply(decoded, block, begun.started, PARTITION, progress)
+            started = None if self._envelope else begun.started
+            arrival = Arrival.of_lines(self._writer.position, len(block), started)
+            self._writer.apply(decoded, block, arrival, progress)
             self._records += len(block)
             self._watcher.read(self._records, block.bytes_done, source.size)
         return begun.after(identity)
@@ -172,54 +179,3 @@ class _Load:
         with self._lock:
             self._summary += summary
         self._watcher.committed(position, summary)
-
-
-def _ahead(items: Iterable[T], tick: float | None = None) -> Iterator[T | None]:
-    """The same items, made on another thread up to two ahead; None when there is none for `tick` seconds.
-
-    An error of `items` is raised in its place.
-    """
-    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(2)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_make, args=(items, made, stopped), name="ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            try:
-                item, error = made.get(timeout=tick)
-            except queue.Empty:
-                yield None
-                continue
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _make(
-    items: Iterable[T], made: "queue.Queue[tuple[T | None, BaseException | None]]", stopped: threading.Event
-) -> None:
-    try:
-        for item in items:
-            if not _offer(made, (item, None), stopped):
-                return
-        _offer(made, (None, None), stopped)
-    except BaseException as error:  # noqa: BLE001 - raised where the items are taken
-        _offer(made, (None, error), stopped)
-    finally:
-        if isinstance(items, Generator):
-            items.close()
-
-
-def _offer(target: "queue.Queue[T]", item: T, stopped: threading.Event) -> bool:
-    while not stopped.is_set():
-        try:
-            target.put(item, timeout=0.1)
-            return True
-        except queue.Full:
-            continue
-    return False

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -11,12 +10,10 @@ from pipeline.config import LakeConfig
 from pipeline.engine.dataset import DatasetWriter
 from pipeline.engine.epoch import Summary
 from pipeline.engine.letters import in_parts
+from pipeline.engine.watching import Watcher
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from state import StateBackend
-
-if TYPE_CHECKING:
-    from pipeline.engine.load import Watcher
 
 
 class Replay:
@@ -27,7 +24,7 @@ class Replay:
     """
 
     def __init__(
-        self, lake: LakeConfig, sink: LakeSink, backend: StateBackend, dataset: str, watcher: "Watcher"
+        self, lake: LakeConfig, sink: LakeSink, backend: StateBackend, dataset: str, watcher: Watcher
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
         config = lake.dataset(dataset)

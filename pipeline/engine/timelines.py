@@ -46,12 +46,21 @@ def new_rows() -> Rows:
 
 @dataclass
 class Applied:
-    """A batch on its way through the kernel: the changes, those applied so far, and the clock after them."""
+    """A batch on its way through the kernel.
+
+    Attributes:
+        changes: what is in it.
+        partition: where it came from.
+        clock: the partition's, in microseconds, after those applied so far.
+        done: how many are.
+        strayed: keys of these that were met in a second partition for the first time.
+    """
 
     changes: Changes
     partition: int
     clock: int
     done: int = 0
+    strayed: int = 0
 
 
 class Timelines:
@@ -87,7 +96,7 @@ class Timelines:
     def apply(self, admitted: Applied, schema: DatasetSchema, rows: Rows) -> slice:
         """Apply what is left of a batch in record order, until `rows` is full; which records that were."""
         first = admitted.done
-        admitted.done, admitted.clock = kernel.apply(
+        admitted.done, admitted.clock, strayed = kernel.apply(
             self.store,
             rows,
             self._scratch,
@@ -100,6 +109,7 @@ class Timelines:
             self._rules(schema),
             False,
         )
+        admitted.strayed += strayed
         return slice(first, admitted.done)
 
     def replay(self, schema: DatasetSchema) -> int:

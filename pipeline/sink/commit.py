@@ -147,5 +147,5 @@ class _Once:
         except ValueError as error:  # what pyiceberg raises when the table's UUID is another one
             raise Replaced(
                 f"{'.'.join(self._table.name())} is not the table that was opened: {error}",
-                next_step="stop what replaces it; if that was meant, remove the state and load the data again",
+                next_step="stop what replaces it; if that was meant, remove the state and load the data anew",
             ) from error

@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from pipeline.schema import DatasetSchema, TableSchema
 
-DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, WRITE, TABLES = (
+DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES = (
     "bitlake.dataset",
     "bitlake.epoch",
     "bitlake.offsets",
     "bitlake.clocks",
     "bitlake.horizon",
     "bitlake.progress",
+    "bitlake.topic-id",
     "bitlake.write",
     "bitlake.tables",
 )
@@ -33,6 +34,7 @@ class Position:
         clocks: per partition, its clock in microseconds.
         horizon: the system time in microseconds up to which belief is final.
         progress: how far files were loaded; any JSON.
+        topic_id: which topic the offsets are of, or "" where the broker does not tell; None: of no topic.
     """
 
     epoch: int
@@ -40,9 +42,11 @@ class Position:
     clocks: dict[int, int]
     horizon: int
     progress: dict[str, Any] = field(default_factory=dict)
+    topic_id: str | None = None
 
     def to_summary(self, dataset: str) -> dict[str, str]:
         """The properties for a snapshot's summary."""
+        topic = {} if self.topic_id is None else {TOPIC_ID: self.topic_id}
         return {
             DATASET: dataset,
             EPOCH: str(self.epoch),
@@ -50,6 +54,7 @@ class Position:
             CLOCKS: json.dumps(self.clocks),
             HORIZON: str(self.horizon),
             PROGRESS: json.dumps(self.progress),
+            **topic,
         }
 
     @staticmethod
@@ -61,6 +66,7 @@ class Position:
             clocks={int(k): v for k, v in json.loads(summary[CLOCKS]).items()},
             horizon=int(summary[HORIZON]),
             progress=json.loads(summary.get(PROGRESS, "{}")),
+            topic_id=summary.get(TOPIC_ID),
         )
 
 

@@ -26,12 +26,15 @@ from pipeline.temporal.store import (
     COUNT,
     DIRTY,
     FLAGS,
+    HOME_MASK,
+    HOME_SHIFT,
     KEY_FIELDS,
     LAST,
     NEVER,
     PAGE_FIELDS,
     PARENTS,
     SEGMENT_FIELDS,
+    STRAYED,
     USED_SHIFT,
     VALUE,
     Ints,
@@ -241,6 +244,21 @@ def fetch_ahead(store: Store, changes: Changes, i: int, last: int) -> None:
             prefetch(store.arena, place_of(children_.segments[slot * SEGMENT_FIELDS + VALUE]))
 
 
+@inner
+def note_use(store: Store, key: int, partition: int, generation: int) -> int:
+    """Note that a change of a partition uses a key; 1 if it is the first from a second partition."""
+    flags = store.keys[key * KEY_FIELDS + FLAGS]
+    home, strayed = flags >> HOME_SHIFT & HOME_MASK, flags & STRAYED
+    if home == 0:
+        home = partition + 1
+    elif home != partition + 1 and partition >= 0:
+        strayed |= STRAYED
+    store.keys[key * KEY_FIELDS + FLAGS] = (
+        generation << USED_SHIFT | home << HOME_SHIFT | strayed | flags & DIRTY
+    )
+    return int(strayed != flags & STRAYED)
+
+
 @kernel
 def apply(
     store: Store,
@@ -254,26 +272,26 @@ def apply(
     clock: int,
     rules: Rules,
     replaying: bool,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Apply changes `first` to `last` of one partition, in record order, giving each its system time.
 
     Where `replaying`, changes keep the system time that they have, those that their key has already are
-    passed over, and no rows are left.
+    passed over, and no rows are left. Partition -1 is that of files beside a topic: keys are at home in both.
 
     Returns:
-        The change to go on from (before `last` where `rows` holds `row_limit` rows or more),
-        and the partition's clock (microseconds) after the last one done.
+        The change to go on from (before `last` where `rows` holds `row_limit` rows or more), the partition's
+        clock (microseconds) after the last one done, and how many keys were met in a second partition.
     """
     store, rows, scratch = borrow_store(store), borrow_rows(rows), borrow_scratch(scratch)
     changes, rules = borrow_changes(changes), borrow_rules(rules)
-    i = first
+    i, strayed = first, 0
     while i < last and rows.filled[0] < row_limit:
         fetch_ahead(store, changes, i, last)
         clock = max(clock, changes.timestamp[i])
         changes.outcome[i] = SKIPPED
         if changes.skip[i] == 0:
             key = changes.key[i] * KEY_FIELDS
-            store.keys[key + FLAGS] = (rules.generation << USED_SHIFT) | (store.keys[key + FLAGS] & DIRTY)
+            strayed += note_use(store, changes.key[i], partition, rules.generation)
             before = store.keys[key + LAST] + NEVER
             if not replaying:
                 changes.system[i] = max(clock, before + 1)
@@ -283,4 +301,4 @@ def apply(
             if replaying:
                 rows.filled[0] = 0
         i += 1
-    return i, clock
+    return i, clock, strayed

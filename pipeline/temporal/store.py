@@ -29,9 +29,12 @@ LAST, PARENTS, PARENT_PAGES, PARENT_CLASS, CHILDREN, CHILD_PAGES, CHILD_CLASS, F
 KEY_FIELDS = 8
 NEVER = -(2**62)
 """Before any system time. LAST counts from here, so that a key never written has no last system time."""
-DIRTY = 1
-"""Bit of a key's FLAGS: it was changed since it was last written to the state backend."""
-USED_SHIFT = 1
+DIRTY, STRAYED = 1, 2
+"""Bits of a key's FLAGS: it was changed since it was last written to the state backend; its changes come
+from more than one partition."""
+HOME_SHIFT, HOME_MASK = 2, 0xFFFFF
+"""The next bits: the partition that its first change came from, plus one; 0 where that is not known."""
+USED_SHIFT = 22
 """The other bits: the generation of changes that last used the key."""
 
 SMALLEST_PAGE = 4

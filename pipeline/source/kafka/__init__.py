@@ -23,9 +23,9 @@ One `KafkaSource` serves many topics: a thread per broker fetches for all of the
 bounded queues, so that a topic nobody polls holds up no other; one more thread keeps the metadata fresh.
 """
 
-from pipeline.source.kafka.block import NO_TIMESTAMP, KafkaBlock
+from pipeline.source.kafka.block import NO_TIMESTAMP, KafkaBlock, Records
 from pipeline.source.kafka.headers import read_headers
 from pipeline.source.kafka.reader import TopicReader
 from pipeline.source.kafka.source import KafkaSource
 
-__all__ = ["NO_TIMESTAMP", "KafkaBlock", "KafkaSource", "TopicReader", "read_headers"]
+__all__ = ["NO_TIMESTAMP", "KafkaBlock", "KafkaSource", "Records", "TopicReader", "read_headers"]

@@ -177,7 +177,7 @@ class Machine:
         widths = np.zeros(COLUMNS, np.int64)
         rules = kernel.Rules(END, self.next_change, widths, 1)
         n, again = made.key.size, replaying is not None
-        done, self.clock = kernel.apply(
+        done, self.clock, _ = kernel.apply(
             self.store, self.rows, self._scratch, made, 0, n, 1 << 40, 0, self.clock, rules, again
         )
         assert done == n

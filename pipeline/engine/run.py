@@ -1,0 +1,155 @@
+"""Following topics, each dataset on threads of its own: until stopped, or until the end at the start."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from pipeline.config import DatasetConfig, LakeConfig
+from pipeline.engine.ahead import ahead
+from pipeline.engine.arrival import Arrival, topic_offsets
+from pipeline.engine.dataset import DatasetWriter, Decoded
+from pipeline.engine.epoch import Summary
+from pipeline.engine.watching import Watcher
+from pipeline.sink.epoch import Position
+from pipeline.sink.lake_sink import LakeSink
+from pipeline.source.kafka import KafkaBlock, KafkaSource, Records, TopicReader
+from state import StateBackend
+
+log = logging.getLogger(__name__)
+
+TICK = 0.25
+"""Seconds after which a topic that gives nothing is left, to see whether an epoch is due."""
+
+
+class Run:
+    """One call of `Engine.run`."""
+
+    def __init__(
+        self,
+        lake: LakeConfig,
+        sink: LakeSink,
+        backend: StateBackend,
+        datasets: Sequence[DatasetConfig],
+        watching: Callable[[str], Watcher],
+    ) -> None:
+        self._lake, self._sink, self._backend = lake, sink, backend
+        self._datasets, self._watching = datasets, watching
+        self._summary, self._lock = Summary(), threading.Lock()
+        self._failures: list[BaseException] = []
+
+    def run(self, stop: threading.Event, *, until_end: bool) -> Summary:
+        """Follow all topics; see `Engine.run`."""
+        with KafkaSource(self._lake.kafka) as source:
+            threads = [
+                threading.Thread(
+                    target=self._follow, args=(source, dataset, stop, until_end), name=dataset.name
+                )
+                for dataset in self._datasets
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        if self._failures:
+            raise self._failures[0]
+        return self._summary
+
+    def _follow(
+        self, source: KafkaSource, dataset: DatasetConfig, stop: threading.Event, until_end: bool
+    ) -> None:
+        watcher = self._watching(dataset.name)
+
+        def committed(position: Position, summary: Summary) -> None:
+            with self._lock:
+                self._summary += summary
+            watcher.committed(position, summary)
+
+        share = len(self._datasets)
+        try:
+            writer = DatasetWriter(
+                self._lake, dataset, self._sink, self._backend, committed=committed, share=share
+            )
+            try:
+                Following(source, dataset.topic, writer, stop, watcher).run(until_end=until_end)
+            finally:
+                writer.close()
+        except BaseException as failure:  # noqa: BLE001 - raised by `run`, once the others have committed
+            log.error("stopped by a failure", extra={"dataset": dataset.name, "error": str(failure)})
+            self._failures.append(failure)
+            stop.set()
+
+
+@dataclass(frozen=True)
+class Drained:
+    """All that some partitions held at a time was handed out before.
+
+    Attributes:
+        times: by partition, that time in microseconds.
+        partitions: all partitions of the topic known then.
+    """
+
+    times: Mapping[int, int]
+    partitions: tuple[int, ...]
+
+
+class Following:
+    """Takes what a topic gives to the dataset's writer."""
+
+    def __init__(
+        self,
+        source: KafkaSource,
+        topic: str,
+        writer: DatasetWriter,
+        stop: threading.Event,
+        watcher: Watcher,
+    ) -> None:
+        self._source, self._topic, self._writer = source, topic, writer
+        self._stop, self._watcher, self._records = stop, watcher, 0
+
+    def run(self, *, until_end: bool) -> None:
+        """Read, decode and apply until stopped, or until the offsets that are the end now."""
+        writer = self._writer
+        known = writer.position
+        with self._source.open(self._topic, topic_offsets(known), topic_id=known.topic_id or None) as reader:
+            writer.read_from(reader.topic_id or "")
+            ends = reader.end_offsets() if until_end else None
+            for item in ahead(self._decoded(reader, ends), tick=TICK):
+                if isinstance(item, Drained):
+                    writer.lift(item.times, item.partitions)
+                elif item is not None:
+                    block, decoded = item
+                    writer.apply(decoded, block, Arrival.of_kafka(block))
+                    self._records += len(block)
+                    self._watcher.read(self._records, 0, None)
+                writer.cut_if_due()
+            writer.cut(though_empty=writer.horizon_waits())
+
+    def _decoded(
+        self, reader: TopicReader, ends: Mapping[int, int] | None
+    ) -> Iterator[tuple[KafkaBlock, Decoded] | Drained]:
+        while not self._stop.is_set():
+            blocks = reader.poll(TICK)
+            for block in blocks:
+                part = block if ends is None else _before(block, ends.get(block.partition, 0))
+                if part is not None:
+                    yield part, self._writer.decode(part)
+            if times := reader.read_to_end():
+                yield Drained(times, reader.partitions)
+            if ends is not None:
+                positions = reader.positions()
+                if all(positions[partition] >= end for partition, end in ends.items()):
+                    return
+
+
+def _before(block: KafkaBlock, end: int) -> KafkaBlock | None:
+    """The records of a block before an offset; None if it begins there."""
+    if block.next_offset <= end:
+        return block
+    if block.first_offset >= end:
+        return None
+    kept = block.parts(0, int(np.searchsorted(block.offsets, end)))
+    names = [field.name for field in fields(Records)]
+    return replace(block, **dict(zip(names, kept, strict=True)), next_offset=end)
