@@ -198,7 +198,7 @@ class Kafka:
     def producer(self, **configuration: Any) -> Producer:
         """A producer (librdkafka's); names with _ for the dots: ``compression_type="lz4"``."""
         named = {name.replace("_", "."): value for name, value in configuration.items()}
-        return Producer({**self.properties, **_QUIET, "linger.ms": 20, **named})
+        return Producer({**self.properties, **_QUIET, "linger.ms": 20, "enable.idempotence": True, **named})
 
     def create_topic(
         self, name: str, partitions: int = 1, *, replicas: int = 1, assignment: Any = None, **configs: Any

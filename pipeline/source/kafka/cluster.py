@@ -15,6 +15,7 @@ from kafka.protocol.metadata import MetadataRequest
 from pipeline.errors import BadConfiguration
 from pipeline.source.kafka.connection import Connection, ConnectionLost, problem
 from pipeline.source.kafka.properties import ClientSettings
+from pipeline.source.kafka.refusals import no_access
 
 log = logging.getLogger(__name__)
 
@@ -167,14 +168,6 @@ def list_offsets(
                 raise ConnectionLost(f"{topic.name}-{one.partition_index}: {problem(one.error_code)}")
             found[one.partition_index] = one.offset
     return found
-
-
-def no_access(topic: str) -> BadConfiguration:
-    """We may not read a topic."""
-    return BadConfiguration(
-        f"this user may not read the topic {topic}",
-        next_step="give it READ and DESCRIBE on the topic (`kafka-acls --add --operation Read ...`)",
-    )
 
 
 def _topic(answer: Any) -> Topic | None:

@@ -20,7 +20,7 @@ from pipeline.decode.memory import entry_point as cached
 from pipeline.decode.memory import inlined, kernel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_KERNELS = ("batches.py", "compiled.py", "unpack.py")
+_KERNELS = ("batches.py", "compiled.py", "unpack.py", "walk.py")
 _REVERSED_CASTAGNOLI = 0x82F63B78
 
 

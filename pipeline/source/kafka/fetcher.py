@@ -3,29 +3,28 @@
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer.fetch import FetchRequest
 
-from pipeline.errors import BadConfiguration, BadInput, BitlakeError, Refused
+from pipeline.errors import BadConfiguration, BitlakeError
 from pipeline.source.block import PADDING
 from pipeline.source.kafka.batches import Trouble
-from pipeline.source.kafka.block import Bytes, KafkaBlock, Records
-from pipeline.source.kafka.cluster import EARLIEST, LATEST, Cluster, list_offsets, no_access
+from pipeline.source.kafka.block import Bytes, KafkaBlock
+from pipeline.source.kafka.cluster import EARLIEST, LATEST, Cluster, list_offsets
 from pipeline.source.kafka.connection import Connection, ConnectionLost, problem
 from pipeline.source.kafka.fetch import Fetched, Unreadable, Wanted, fetch_request, fetch_version, read_answer
 from pipeline.source.kafka.partition import Flow, Partition
-from pipeline.source.kafka.records import BrokenBatch, Scanned, Unpacker, scan_batches
+from pipeline.source.kafka.records import BrokenBatch, Unpacker, scan_batches
+from pipeline.source.kafka.refusals import broken_batch, no_access, offset_gone
+from pipeline.source.kafka.work import Asked, Work, blocks_of
 
 log = logging.getLogger(__name__)
 
-BLOCK_RECORDS = 32_768
 _LEAST_ASKED = 16 << 10
 _MOST_ASKED = 1 << 30
 _SHORT_WAIT = 0.02
-_BYTES_PER_RECORD = 64
 _OUT_OF_RANGE, _CORRUPT, _NO_ACCESS, _CODEC = 1, 2, 29, 76
 _CODEC_TOO_NEW = "the broker can't give these records to us: their compression is newer than its protocol"
 
@@ -50,23 +49,6 @@ class Owner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    flow: Flow
-    partition: Partition
-    turn: int
-    wanted: Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    asked: _Asked
-    fetched: Fetched
-    scanned: Scanned
-    fetched_at: int
-    size: int
-
-
 class Fetcher(threading.Thread):
     """Fetches all partitions that a broker leads.
 
@@ -81,9 +63,10 @@ class Fetcher(threading.Thread):
         self._connection: Connection | None = None
         self._unpacker = Unpacker()
         self._version = 0
-        self._asked: list[_Asked] = []
+        self._asked: list[Asked] = []
         self._asked_at = 0
         self._wait = 0.0
+        self._told_old: set[tuple[str, int]] = set()
 
     def run(self) -> None:
         """Fetch until the source is closed."""
@@ -149,7 +132,7 @@ class Fetcher(threading.Thread):
                     self._wait = min(self._wait, max(partition.retry_at - now, _SHORT_WAIT))
         self._asked.sort(key=lambda asked: asked.partition.served)
 
-    def _ask_for(self, flow: Flow, partition: Partition) -> _Asked:
+    def _ask_for(self, flow: Flow, partition: Partition) -> Asked:
         most = max(int(flow.room / self._unpacker.ratio), _LEAST_ASKED)
         wanted = Wanted(
             topic=flow.topic.name,
@@ -159,7 +142,7 @@ class Fetcher(threading.Thread):
             offset=partition.offset,
             max_bytes=max(min(self._settings.partition_max_bytes, most), partition.max_bytes),
         )
-        return _Asked(flow, partition, partition.turn, wanted)
+        return Asked(flow, partition, partition.turn, wanted)
 
     def _rest(self) -> float:
         """How long nothing will be ready unless something changes."""
@@ -179,7 +162,7 @@ class Fetcher(threading.Thread):
         self._asked_at = time.time_ns() // 1000
         connection.send(request)
 
-    def _take(self, answer: Bytes) -> list[_Work]:
+    def _take(self, answer: Bytes) -> list[Work]:
         """Read an answer, and move the partitions on; their records are still to be unpacked."""
         by_id = self._version >= 13
         asked = {
@@ -200,7 +183,7 @@ class Fetcher(threading.Thread):
                 works += self._scan(answer, one, fetched)
         return works
 
-    def _scan(self, answer: Bytes, asked: _Asked, fetched: Fetched) -> list[_Work]:
+    def _scan(self, answer: Bytes, asked: Asked, fetched: Fetched) -> list[Work]:
         offset = asked.wanted.offset
         scanned = scan_batches(answer, fetched.begin, fetched.end, offset)
         partition = asked.partition
@@ -226,10 +209,12 @@ class Fetcher(threading.Thread):
             partition.pending += size
             partition.works += 1
             partition.owner = self.node
-        return [_Work(asked, fetched, scanned, self._asked_at, size)]
+        return [Work(asked, fetched, scanned, self._asked_at, size)]
 
-    def _deliver(self, work: _Work) -> None:
+    def _deliver(self, work: Work) -> None:
         partition, flow = work.asked.partition, work.asked.flow
+        if work.scanned.old:
+            self._tell_old(work.asked.wanted)
         blocks: list[KafkaBlock] = []
         trouble: BrokenBatch | None = None
         failure: BitlakeError | None = None
@@ -238,7 +223,7 @@ class Fetcher(threading.Thread):
                 records, log_append = self._unpacker.read(
                     work.scanned, work.asked.wanted.offset, work.fetched.aborted
                 )
-                blocks = _blocks(work, records, log_append)
+                blocks = blocks_of(work, records, log_append)
         except BrokenBatch as error:
             trouble = error
         except CorruptRecordError:
@@ -259,24 +244,30 @@ class Fetcher(threading.Thread):
                     partition.queued += sum(block.nbytes for block in blocks)
             self._owner.changed.notify_all()
 
-    def _broken(self, asked: _Asked, trouble: BrokenBatch) -> None:
+    def _tell_old(self, wanted: Wanted) -> None:
+        where = (wanted.topic, wanted.partition)
+        if where not in self._told_old:
+            self._told_old.add(where)
+            log.warning(
+                "%s-%s holds messages from before Kafka 0.11: they are read one by one, slowly", *where
+            )
+
+    def _broken(self, asked: Asked, trouble: BrokenBatch) -> None:
         """A batch can't be read: the broker, or the way from it, may do better next time."""
         partition = asked.partition
         where = f"{asked.wanted.topic}-{partition.number} at offset {trouble.offset}"
         partition.back_to(asked.wanted.offset)
         if partition.is_broken():
-            asked.flow.failure = BadInput(
-                f"the record batch of {where} is broken: {trouble.reason}",
-                next_step="restore it on the broker from another replica; bitlake reads on from there",
-            )
+            asked.flow.failure = broken_batch(where, trouble.reason)
         else:
             log.warning("the record batch of %s is broken, trying again: %s", where, trouble.reason)
             partition.failed(trouble.reason, self._settings.backoff, self._settings.backoff_max)
 
-    def _refused(self, asked: _Asked, code: int) -> None:
+    def _refused(self, asked: Asked, code: int) -> None:
         """The broker has an error for a partition."""
         failure: BitlakeError | None = None
-        if code == _OUT_OF_RANGE:
+        if code == _OUT_OF_RANGE and asked.partition.leader.node == self.node:
+            # A follower may only lag behind: then its leader is asked next.
             failure = self._out_of_range(asked)
             if failure is None:
                 return
@@ -297,7 +288,7 @@ class Fetcher(threading.Thread):
                 self._owner.refresh()
             self._owner.changed.notify_all()
 
-    def _out_of_range(self, asked: _Asked) -> BitlakeError | None:
+    def _out_of_range(self, asked: Asked) -> BitlakeError | None:
         """An offset is not in the topic: a refusal, unless nothing was read yet and none was stored."""
         partition, wanted = asked.partition, asked.wanted
         connection = self._connection
@@ -341,50 +332,3 @@ class Fetcher(threading.Thread):
                 if any(partition.node(now) == self.node for partition in flow.partitions.values()):
                     flow.failure = flow.failure or error
             self._owner.changed.notify_all()
-
-
-def offset_gone(topic: str, partition: int, offset: int, earliest: int, latest: int) -> Refused:
-    """The refusal to go on from an offset that is not in a topic."""
-    where = f"offset {offset} of {topic}-{partition}, where the last epoch ended"
-    if offset < earliest:
-        return Refused(
-            f"{where}, is no longer in the topic, which now begins at {earliest}: retention has deleted"
-            f" {earliest - offset} offsets that were never read",
-            next_step="restore the topic, or accept the loss by giving the dataset a new topic or table;"
-            " and raise `retention.ms` above the longest time that bitlake may stand still",
-        )
-    return Refused(
-        f"{where}, is not in the topic, which ends at {latest}: it was made anew, or lost its end",
-        next_step="restore the topic; if it is a new one, give the dataset a new table: offsets begin anew",
-    )
-
-
-def _blocks(work: _Work, records: Records, log_append: bool) -> list[KafkaBlock]:
-    """Records in blocks of at most `BLOCK_RECORDS`; one without records if there are none."""
-    count = len(records)
-    parts = max(-(-count // BLOCK_RECORDS), 1)
-    ends = records.header_ends
-    begin = work.scanned.begin if records.buffer is work.scanned.data else 0
-    blocks = []
-    first_offset = work.asked.wanted.offset
-    for part in range(parts):
-        first, end = count * part // parts, count * (part + 1) // parts
-        last = part == parts - 1
-        next_offset = work.scanned.next_offset if last else int(records.offsets[end - 1]) + 1
-        blocks.append(
-            KafkaBlock(
-                *records.parts(first, end),
-                topic=work.asked.wanted.topic,
-                partition=work.asked.wanted.partition,
-                first_offset=first_offset,
-                next_offset=next_offset,
-                log_append=log_append,
-                high_watermark=work.fetched.high_watermark,
-                last_stable_offset=work.fetched.last_stable_offset,
-                fetched_at=work.fetched_at,
-                nbytes=(int(ends[end - 1]) - begin if count else 0) + _BYTES_PER_RECORD * (end - first + 1),
-            )
-        )
-        first_offset = next_offset
-        begin = int(ends[end - 1]) if count else 0
-    return blocks

@@ -7,8 +7,8 @@ from uuid import UUID
 from pipeline.errors import Unavailable
 from pipeline.source.kafka.block import KafkaBlock
 from pipeline.source.kafka.cluster import LATEST
-from pipeline.source.kafka.fetcher import BLOCK_RECORDS
 from pipeline.source.kafka.partition import Flow
+from pipeline.source.kafka.work import BLOCK_RECORDS
 
 if TYPE_CHECKING:
     from pipeline.source.kafka.source import KafkaSource

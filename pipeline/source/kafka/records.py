@@ -20,16 +20,14 @@ from pipeline.source.kafka.batches import (
     LOG_APPEND,
     ZSTD,
     Trouble,
-    count,
     drop,
     scan,
-    unpack,
-    walk,
 )
 from pipeline.source.kafka.block import Bytes, Numbers, Records
 from pipeline.source.kafka.compiled import CRC_TABLE
 from pipeline.source.kafka.legacy import read_old_batches
 from pipeline.source.kafka.unpack import BROKEN, FULL, SLACK
+from pipeline.source.kafka.walk import count, unpack, walk
 
 MOST_UNPACKED = 1 << 30
 """A fetch's records of one partition are no more bytes when decompressed, or they are refused as broken."""

@@ -9,19 +9,27 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from pipeline.errors import BadConfiguration, BitlakeError, Refused, Unavailable
+from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.source.kafka.cluster import EARLIEST, LATEST, Cluster, Topic
 from pipeline.source.kafka.commit import commit_offsets
 from pipeline.source.kafka.connection import ConnectionLost
-from pipeline.source.kafka.fetcher import Fetcher, offset_gone
+from pipeline.source.kafka.fetcher import Fetcher
 from pipeline.source.kafka.partition import Flow, Partition
 from pipeline.source.kafka.properties import client_settings
 from pipeline.source.kafka.reader import TopicReader
+from pipeline.source.kafka.refusals import (
+    another_topic,
+    deleted,
+    missing_partition,
+    no_such_topic,
+    offset_gone,
+)
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 _LEAST_ROOM = 256 << 10
+_CLOSING_SECONDS = 2.0
 _CREATION_SECONDS = 2.0
 _DELETION_SECONDS = 10.0
 _REFRESH_PAUSE = 0.2
@@ -96,7 +104,7 @@ class KafkaSource:
             self.changed.notify_all()
         self.cluster.close()
         for thread in threads:
-            thread.join(self.cluster.settings.connect_timeout)
+            thread.join(_CLOSING_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -154,11 +162,7 @@ class KafkaSource:
             if found is not None:
                 return found
             if time.monotonic() > end:
-                raise BadConfiguration(
-                    f"there is no topic {name}, or this user may not see it",
-                    next_step="check `topic` in lake.yaml (the dataset's name by default), or create it:"
-                    f" `kafka-topics --create --topic {name} ...`",
-                )
+                raise no_such_topic(name)
             self._pause(_REFRESH_PAUSE)
 
     def retried(self, ask: Callable[[], Result]) -> Result:
@@ -190,14 +194,10 @@ class KafkaSource:
     def _opened(self, name: str, positions: dict[int, int], topic_id: str | None) -> Flow:
         topic = self.topic(name)
         if topic_id is not None and topic.identity not in (_NO_ID, UUID(topic_id)):
-            raise _another_topic(name)
+            raise another_topic(name)
         missing = sorted(set(positions) - set(topic.leaders))
         if missing:
-            raise Refused(
-                f"partition {missing[0]} of {name} was read before and is no longer there: the topic was"
-                " deleted and made anew",
-                next_step="restore the topic, or give the dataset a new topic and a new table",
-            )
+            raise missing_partition(name, missing[0])
         earliest = self.cluster.offsets(topic, topic.leaders, EARLIEST)
         latest = self.cluster.offsets(topic, topic.leaders, LATEST)
         return Flow(
@@ -281,14 +281,11 @@ class KafkaSource:
             flow.missing_since = flow.missing_since or now
             self._stale = True
             if now - flow.missing_since > _DELETION_SECONDS:
-                flow.failure = Refused(
-                    f"the topic {flow.topic.name} was deleted",
-                    next_step="restore it, or take the dataset out of lake.yaml",
-                )
+                flow.failure = deleted(flow.topic.name)
             return
         flow.missing_since = None
         if _NO_ID not in (found.identity, flow.topic.identity) and found.identity != flow.topic.identity:
-            flow.failure = _another_topic(flow.topic.name)
+            flow.failure = another_topic(flow.topic.name)
             return
         flow.topic = found
         for number, offset in begin.items():
@@ -304,10 +301,3 @@ class KafkaSource:
                 partition.leader = leader
             self.fetch_from(partition.leader.node)
         self._share_room()
-
-
-def _another_topic(name: str) -> Refused:
-    return Refused(
-        f"the topic {name} was deleted and made anew: the offsets read so far are of another topic",
-        next_step="restore it, or give the dataset a new topic and a new table, since offsets begin anew",
-    )
