@@ -58,7 +58,8 @@ def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema) -> None:
     positions = sink.positions(dataset)
     own = {t.identifier: positions[t.identifier] for t in dataset.tables}
     # Beyond it: the state is an old copy, from before others wrote to the tables.
-    if intent.files is None or any(p is not None and p.epoch > epoch for p in own.values()):
+    beyond = any(p is not None and p.epoch > epoch for p in own.values())
+    if intent.files is None or beyond or sink.superseded(intent.files):
         log.info("forgetting an epoch", extra={"dataset": dataset.name, "epoch": epoch})
         journal.abandon(intent)
     else:

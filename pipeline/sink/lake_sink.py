@@ -18,7 +18,7 @@ from pipeline.schema import DatasetSchema, TableSchema
 from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained
 from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
-from pipeline.sink.epoch import TABLES, WRITE, Epoch, Position, TableRows, newest_summary
+from pipeline.sink.epoch import EPOCH, TABLES, WRITE, Epoch, Position, TableRows, newest_summary
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, write_rows
 from pipeline.sink.scan import scan_rows
@@ -115,6 +115,13 @@ class LakeSink:
             summary = newest_summary(self._table(table.identifier).metadata, dataset.name)
             found.update(json.loads(summary.get(TABLES, "[]")) if summary else ())
         return frozenset(found)
+
+    def superseded(self, files: FileList) -> bool:
+        """Whether a table has this epoch from another writer, as `positions` found it."""
+        tables = [self._table(part.identifier) for part in files.tables]
+        found = [newest_summary(table.metadata, files.dataset) for table in tables]
+        epoch = str(files.position.epoch)
+        return any(s is not None and s[EPOCH] == epoch and s.get(WRITE) != files.write for s in found)
 
     def written(self, dataset: DatasetSchema) -> list[str]:
         """The tables that have a snapshot, whoever made it, as they were when `positions` looked."""

@@ -78,6 +78,15 @@ def test_stopped_and_back_beside_its_successor(point: str, tmp_path: Path, forks
     more(story.place, story.model, seed=story.seed + 1)
 
 
+@fault(STOPPED)
+def test_stopped_and_back_when_its_successor_committed_the_same_epoch(tmp_path: Path, forks: Forks) -> None:
+    story = Story(tmp_path, forks, 56)
+    first = story.place.stop(story.load, "before-first-commit:2")
+    successor(story).kill(story.load, "after-state")
+    assert "already holds epoch 2 of 'bonds' from another writer" in story.place.resume(first)["message"]
+    story.ends_well()
+
+
 @long
 @fault(STOPPED)
 def test_stopped_and_back_when_its_successor_is_far_ahead(tmp_path: Path, forks: Forks) -> None:
