@@ -45,14 +45,14 @@ _HEADER = int(Trouble.HEADER)
 
 
 @inlined
-def _big64(data: Any, at: int) -> int:
-    return big32(data, at) << 32 | big32(data, at + 4)
-
-
-@inlined
 def _signed32(data: Any, at: int) -> int:
     value = big32(data, at)
     return value - (1 << 32) if value >> 31 else value
+
+
+@inlined
+def _big64(data: Any, at: int) -> int:
+    return _signed32(data, at) << 32 | big32(data, at + 4)
 
 
 @inlined
