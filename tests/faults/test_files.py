@@ -9,8 +9,21 @@ from pipeline.sink.epoch import Position, newest_summary
 from tests.faults.place import Place
 from tests.faults.runs import BONDS, Load
 from tests.forks import Forks
+from tests.matrix import KILL, POISON
 from tests.model import Model
 from tests.model.strategies import random_stream
+
+POISONS = (
+    b"",
+    b"null",
+    b'{"isin": "K", "at": "2024-0',
+    b'{"isin": "\xff\xfe"}',
+    b"[1]",
+    b"\x00",
+    b"7",
+    b'{"isin": {}}',
+)
+STARTED = 1_800_000_000_000_000
 
 
 @pytest.fixture
@@ -29,6 +42,7 @@ def committed(place: Place, dataset: str = "bonds") -> Position:
     return Position.from_summary(summary)
 
 
+@pytest.mark.fault(KILL)
 @pytest.mark.parametrize(
     "point",
     [
@@ -55,6 +69,7 @@ def test_files_that_were_finished_are_not_loaded_again(point: str, place: Place)
     place.check(model)
 
 
+@pytest.mark.fault(KILL)
 def test_a_load_goes_on_after_loads_of_other_files(place: Place) -> None:
     first, other = lines_of(4), lines_of(5)
     load = Load("bonds", [place.file("a.jsonl", first)])
@@ -91,6 +106,7 @@ def test_a_file_named_twice_is_loaded_twice(place: Place) -> None:
     place.check(Model(BONDS).load(2 * lines, started=0, envelope=True))
 
 
+@pytest.mark.fault(KILL)
 def test_plain_records_keep_the_time_of_the_start(place: Place) -> None:
     lines = random_stream(9, 24, entry=BONDS).plain_lines()
     load = Load("bonds", [place.file("a.jsonl", lines)], envelope=False)
@@ -132,3 +148,27 @@ def test_datasets_of_one_lake_do_not_touch_each_other(point: str, tmp_path: Path
         place.finish(Load(model.dataset.name, [place.file("more.jsonl", more)]))
         model.load(more, started=0, envelope=True, first=model.records)
         place.check(model)
+
+
+@pytest.mark.fault(POISON)
+@pytest.mark.parametrize("envelope", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_poison_in_each_place(envelope: bool, place: Place) -> None:
+    """First, last, where blocks and epochs end, and a whole epoch of it."""
+    stream = random_stream(14, 20, entry=BONDS)
+    good = stream.envelope_lines() if envelope else stream.plain_lines()
+    lines = [
+        POISONS[0],
+        *good[:4],
+        POISONS[1],
+        POISONS[2],
+        *good[4:9],
+        *POISONS,
+        *POISONS,
+        *good[9:],
+        POISONS[3],
+    ]
+    load = Load("bonds", [place.file("a.jsonl", lines)], envelope=envelope, now=STARTED)
+    place.kill(load, "between-commits:2")
+    place.kill(load, "after-file-list")
+    place.finish(load)
+    place.check(Model(BONDS).load(lines, started=STARTED, envelope=envelope))

@@ -9,6 +9,7 @@ import pytest
 from tests.faults.place import Place
 from tests.faults.runs import BONDS, Load
 from tests.forks import Forks
+from tests.matrix import STATE_AHEAD, STATE_LOST, STATE_OLD
 from tests.model import Model
 from tests.model.strategies import random_stream
 
@@ -43,6 +44,7 @@ def drop(place: Place, *tables: str) -> None:
         place.catalog.drop_table(table)
 
 
+@pytest.mark.fault(STATE_LOST)
 @pytest.mark.long
 def test_a_lost_state_is_rebuilt(place: Place, model: Model, file: Callable[[int], Load]) -> None:
     for seed in (1, 2):
@@ -52,6 +54,7 @@ def test_a_lost_state_is_rebuilt(place: Place, model: Model, file: Callable[[int
     place.check(model)
 
 
+@pytest.mark.fault(STATE_OLD)
 @pytest.mark.long
 def test_an_old_state_is_rebuilt(
     place: Place, model: Model, file: Callable[[int], Load], tmp_path: Path
@@ -65,6 +68,7 @@ def test_an_old_state_is_rebuilt(
     place.check(model)
 
 
+@pytest.mark.fault(STATE_OLD)
 @pytest.mark.parametrize(
     "point", [pytest.param("after-intent:2", marks=pytest.mark.long), "between-commits:2"]
 )
@@ -82,6 +86,7 @@ def test_an_old_state_with_an_unfinished_epoch_is_rebuilt(
     place.check(model)
 
 
+@pytest.mark.fault(STATE_AHEAD)
 def test_tables_rolled_back_are_refused_until_the_state_goes(
     place: Place, model: Model, file: Callable[[int], Load], tmp_path: Path
 ) -> None:
@@ -99,6 +104,7 @@ def test_tables_rolled_back_are_refused_until_the_state_goes(
     place.check(model)
 
 
+@pytest.mark.fault(STATE_AHEAD)
 def test_tables_rolled_back_under_an_unfinished_epoch_are_refused(
     place: Place, model: Model, file: Callable[[int], Load], tmp_path: Path
 ) -> None:
