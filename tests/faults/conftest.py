@@ -4,7 +4,24 @@ import pytest
 
 from tests import invariants
 from tests.forks import Forks
-from tests.matrix import claims_of
+from tests.matrix import Claims, claims_of
+
+CLAIMS = pytest.StashKey[Claims]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what all markers claim, those of deselected tests too."""
+    claims = config.stash[CLAIMS] = Claims()
+    claims.pytest_collection_modifyitems(items)
+
+
+@pytest.fixture
+def claims(request: pytest.FixtureRequest) -> Claims:
+    """What the markers of all tests claim."""
+    if [arg.rstrip("/") for arg in request.config.args] != ["tests"]:
+        pytest.skip("the page is about all tests; only some were collected")
+    return request.config.stash[CLAIMS]
 
 
 @pytest.fixture(scope="session")

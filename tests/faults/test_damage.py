@@ -77,7 +77,7 @@ def test_a_damaged_file(how: str, seed: int, tmp_path: Path, forks: Forks) -> No
 @pytest.mark.long
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("killed_at", ["", "after-state:2", "after-file-list:2"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_any_damaged_file(how: str, killed_at: str, seed: int, tmp_path: Path, forks: Forks) -> None:
     kind = ("append", "upsert", "cold")[seed % 3]
     story = Story(tmp_path, forks, seed, kind=kind, checkpoint_records=5)
