@@ -146,6 +146,6 @@ class _Once:
             self._table.refresh()
         except ValueError as error:  # what pyiceberg raises when the table's UUID is another one
             raise Replaced(
-                f"{'.'.join(self._table.name())} is not the table that was opened: {error}",
+                f"{'.'.join(self._table.name())} is another table than was opened: {error}",
                 next_step="stop what replaces it; if that was meant, remove the state and load the data anew",
             ) from error
