@@ -16,6 +16,9 @@ from typing import NoReturn, Self
 
 from pipeline import faults
 
+SECONDS = 240
+"""After so long a process that hangs is ended, by SIGALRM."""
+
 
 class Forks:
     """Runs ``module:function`` in forked processes.
@@ -26,8 +29,8 @@ class Forks:
     """
 
     def __init__(self, target: str, *, prepare: str = "") -> None:
-        command = [sys.executable, "-m", "tests.forks", target, prepare]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._command = [sys.executable, "-m", "tests.forks", target, prepare]
+        self._process = self._start()
 
     def run(self, *arguments: str, fault: str = "") -> int:
         """Run once with ``BITLAKE_FAULT`` set; the exit status, negative for the signal that killed it."""
@@ -48,10 +51,20 @@ class Forks:
     def _ask(self, *words: str) -> tuple[int, int | None]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
-        status, stopped = json.loads(self._process.stdout.readline())
+        try:
+            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.flush()
+            status, stopped = json.loads(self._process.stdout.readline())
+        except BaseException:
+            # A test that ran out of time: the answer, if it comes, must not be taken for the next one's.
+            self._process.kill()
+            self._process.communicate()
+            self._process = self._start()
+            raise
         return status, stopped
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +94,7 @@ def _serve(target: str, prepare: str) -> None:
 
 
 def _run(function: Callable[..., None], fault: str, *arguments: str) -> NoReturn:
+    signal.alarm(SECONDS)
     os.environ[faults.VARIABLE] = fault
     importlib.reload(faults)
     try:
