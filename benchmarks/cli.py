@@ -69,3 +69,22 @@ def run(
         save.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         save.with_suffix(".md").write_text(report(result), encoding="utf-8")
     typer.echo(json.dumps(result, indent=1))
+
+
+@bench_app.command("ask")
+def ask(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Of a workload that was loaded.")] = Path(
+        "lake.yaml"
+    ),
+    key: Annotated[str, typer.Option(help="The one key asked about.")] = "XS0000019003",
+    runs: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 10,
+    save: Annotated[Path | None, typer.Option(help="Write FILE.json and FILE.md.")] = None,
+) -> None:
+    """Measure how long answers take, in new processes and in one that is warm."""
+    from benchmarks import answers
+
+    result = answers.measure(config.absolute(), {"isin": key}, runs)
+    if save:
+        save.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        save.with_suffix(".md").write_text(answers.report(result), encoding="utf-8")
+    typer.echo(json.dumps(result, indent=1))

@@ -109,13 +109,13 @@ def versions() -> dict[str, str]:
 def _load(folder: Path, data: Path, children: bool) -> Run:
     folder.mkdir()
     (folder / "lake.yaml").write_text(lake(children=children), encoding="utf-8")
-    command = [_command(), "load", "bonds", str(data.resolve()), "--output", "json"]
-    run = _measure(command, folder)
+    line = [command(), "load", "bonds", str(data.resolve()), "--output", "json"]
+    run = _measure(line, folder)
     shutil.rmtree(folder)
     return run
 
 
-def _command() -> str:
+def command() -> str:
     beside = Path(sys.executable).with_name("bitlake")
     command = str(beside) if beside.exists() else shutil.which("bitlake")
     if command is None:

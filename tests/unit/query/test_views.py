@@ -94,6 +94,12 @@ def test_a_wrong_query_is_explained(session):
         session.ask("SELECT * FROM bunds")
 
 
+@pytest.mark.parametrize("view", ["bonds", "bonds_current", "bonds_asof()", "bonds_timeline()"])
+def test_one_key_of_a_view_is_looked_up_not_searched_for(session, view):
+    plan = session.ask(f"EXPLAIN SELECT * FROM {view} WHERE isin = 'A'")["explain_value"][0].as_py()
+    assert plan.count("READ_PARQUET") == plan.count("isin = 'A'") > 0
+
+
 def test_sums_of_integers_are_integers(session):
     assert session.ask("SELECT sum(level) AS s FROM bonds").schema.field("s").type == "int64"
 
