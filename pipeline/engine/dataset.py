@@ -108,10 +108,10 @@ class DatasetWriter:
         self._told, self._newest, self.strayed = self.position, self.position.horizon, 0
         self._committer = Committer(sink, self._journal, self._timelines, config.topic, committed)
 
-    def read_from(self, topic_id: str) -> None:
-        """Say that what comes now is of a topic."""
+    def read_from(self, topic_id: str, partitions: Collection[int]) -> None:
+        """Say that what comes now is of a topic that has these partitions."""
         self.position = begin_topic(self.position, topic_id)
-        self._partitions = frozenset(topic_offsets(self.position))
+        self._partitions = frozenset(partitions)
 
     def decode(self, block: Block | KafkaBlock) -> Decoded:
         """Decode a block's records; may run ahead of `apply` on another thread."""

@@ -108,17 +108,19 @@ class Following:
     ) -> None:
         self._source, self._topic, self._writer = source, topic, writer
         self._stop, self._watcher, self._records = stop, watcher, 0
+        self._caught_up = False
 
     def run(self, *, until_end: bool) -> None:
         """Read, decode and apply until stopped, or until the offsets that are the end now."""
         writer = self._writer
         known = writer.position
         with self._source.open(self._topic, topic_offsets(known), topic_id=known.topic_id or None) as reader:
-            writer.read_from(reader.topic_id or "")
+            writer.read_from(reader.topic_id or "", reader.partitions)
             ends = reader.end_offsets() if until_end else None
             for item in ahead(self._decoded(reader, ends), tick=TICK):
                 if isinstance(item, Drained):
                     writer.lift(item.times, item.partitions)
+                    self._told(item)
                 elif item is not None:
                     block, decoded = item
                     writer.apply(decoded, block, Arrival.of_kafka(block))
@@ -126,6 +128,12 @@ class Following:
                     self._watcher.read(self._records, 0, None)
                 writer.cut_if_due()
             writer.cut(though_empty=writer.horizon_waits())
+
+    def _told(self, drained: Drained) -> None:
+        """Log the first time that a topic is read to its end."""
+        if not self._caught_up and len(drained.times) == len(drained.partitions):
+            self._caught_up = True
+            log.info("read to the end", extra={"topic": self._topic, "records": self._records})
 
     def _decoded(
         self, reader: TopicReader, ends: Mapping[int, int] | None
