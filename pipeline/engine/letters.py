@@ -39,7 +39,8 @@ class Letters:
         buffer = np.concatenate((values, keys, np.zeros(PADDING, np.uint8)))
         if self.envelope:
             return decoder.decode(buffer, starts, ends)
-        stamps = self.rows["timestamp"].cast(pa.int64()).fill_null(NONE_GIVEN).to_numpy()
+        # A copy: a read-only array is of another type to numba, which would compile the decoder anew.
+        stamps = self.rows["timestamp"].cast(pa.int64()).fill_null(NONE_GIVEN).to_numpy().copy()
         return decoder.decode(buffer, starts, ends, key_spans, stamps)
 
 

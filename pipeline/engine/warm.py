@@ -26,6 +26,7 @@ datasets:
     children: [{path: c, key: [k]}]
 """
 _RECORD = '{"k": "%s", "at": "2024-01-01", "n": 1, "c": [{"k": 1, "v": 0.5}]}\n'
+_BROKEN = '{"k": "a", "at": "2024-01-01", "c": 1, "c": 2}\n'
 _KEYS = 3000
 """Enough for the numbering of keys to outgrow what it begins with."""
 
@@ -34,7 +35,8 @@ def warm() -> None:
     """Compile what a load needs, into the cache."""
     with tempfile.TemporaryDirectory(prefix="bitlake-") as name:
         directory = Path(name)
-        (directory / "records.jsonl").write_text("".join(_RECORD % key for key in range(_KEYS)))
+        records = "".join(_RECORD % key for key in range(_KEYS)) + _BROKEN
+        (directory / "records.jsonl").write_text(records)
         process = multiprocessing.get_context("spawn").Process(target=_decode, args=(directory,))
         process.start()
         _apply(directory)
