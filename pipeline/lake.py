@@ -103,6 +103,7 @@ class Lake:
         *,
         until_end: bool = False,
         stop: "threading.Event | None" = None,
+        take_over: bool = False,
         watching: "Callable[[str], Watcher] | None" = None,
     ) -> "Summary":
         """Follow the Kafka topics of datasets until `stop` is set; then what was read is committed.
@@ -111,6 +112,7 @@ class Lake:
             datasets: their names; none: all of the lake.
             until_end: stop by itself where the topics end now.
             stop: to be set by another thread.
+            take_over: take datasets from writers that hold them.
             watching: gives each dataset who is told how it gets on.
 
         Returns:
@@ -126,7 +128,9 @@ class Lake:
         for name in datasets:
             self.config.dataset(name)
         with Engine(self.config) as engine:
-            return engine.run(datasets, until_end=until_end, stop=stop, watching=watching)
+            return engine.run(
+                datasets, until_end=until_end, stop=stop, take_over=take_over, watching=watching
+            )
 
     def load(self, dataset: str, records: "Iterable[Mapping[str, Any]] | pa.Table") -> "Summary":
         """Load records: dicts, or the rows of an Arrow table; returns and raises as `load_files`.

@@ -20,6 +20,9 @@ def run(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop where the topics end at the start.")
     ] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take datasets from a writer that has died with its lease.")
+    ] = False,
     fail_on_dead_letters: Annotated[
         bool, typer.Option("--fail-on-dead-letters", help="Exit with status 1 if there are any.")
     ] = False,
@@ -33,7 +36,11 @@ def run(
     display = Silence if settings.quiet else Lines
     with _stopped_by_signals(stop):
         summary = lake.run(
-            datasets or (), until_end=until_end, stop=stop, watching=lambda name: LoadWatcher(name, display())
+            datasets or (),
+            until_end=until_end,
+            stop=stop,
+            take_over=take_over,
+            watching=lambda name: LoadWatcher(name, display()),
         )
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and fail_on_dead_letters:

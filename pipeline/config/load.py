@@ -108,7 +108,11 @@ def _resolved(config: LakeConfig, base: Path) -> LakeConfig:
     warehouse = catalog.get("warehouse")
     if warehouse and _catalog_type(catalog) in _FILE_CATALOGS and "://" not in str(warehouse):
         catalog["warehouse"] = f"file://{_place(base, str(warehouse).removeprefix('file:'))}"
-    return config.model_copy(update={"catalog": catalog, "state": _place(base, config.state)})
+    kafka = Properties(config.kafka)
+    for name, value in config.kafka.items():
+        if str(name).endswith(".location"):
+            kafka[name] = str(_place(base, str(value)))
+    return config.model_copy(update={"catalog": catalog, "kafka": kafka, "state": _place(base, config.state)})
 
 
 def _place(base: Path, relative: str | Path) -> Path:

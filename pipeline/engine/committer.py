@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pipeline.engine.epoch import Draft, Summary
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import layout_of
+from pipeline.engine.patience import Patience
 from pipeline.engine.timelines import Timelines, new_rows
 from pipeline.faults import reach
 from pipeline.sink.epoch import Epoch, Position, TableRows
@@ -36,6 +37,7 @@ class Committer:
         journal, timelines: the state that the rows came from.
         topic: the records' topic, for provenance.
         committed: called on the committing thread after each epoch.
+        patience: how long servers that are away are waited for.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Committer:
         timelines: Timelines,
         topic: str,
         committed: Callable[[Position, Summary], None],
+        patience: Patience,
     ) -> None:
+        self._patience = patience
         self._sink, self._journal, self._timelines = sink, journal, timelines
         self._topic, self._committed = topic, committed
         self._waiting: queue.Queue[Cut | None] = queue.Queue(1)
@@ -117,14 +121,13 @@ class Committer:
         begun, position = time.perf_counter(), cut.position
         self._journal.begin(position)
         reach("after-intent")
-        epoch = self._epoch(cut)
-        gathered = time.perf_counter()
-        files = self._sink.write(epoch)
+        # Rows are gathered anew for another try: they are made while they are written.
+        files = self._patience.call(lambda: self._sink.write(self._epoch(cut)))
         reach("before-file-list")
         self._journal.record_files(files, cut.draft.log, layout_of(cut.draft.dataset))
         reach("after-file-list")
         written = time.perf_counter()
-        self._sink.commit(files)
+        self._patience.call(lambda: self._sink.commit(files))
         self._journal.finish(position)
         reach("after-state")
         summary = cut.draft.total()
@@ -139,8 +142,7 @@ class Committer:
                 "no_ops": summary.no_ops,
                 "dead_letters": summary.dead_letters,
                 "versions": summary.versions,
-                "gather_seconds": round(gathered - begun, 3),
-                "write_seconds": round(written - gathered, 3),
+                "write_seconds": round(written - begun, 3),
                 "commit_seconds": round(time.perf_counter() - written, 3),
             },
         )

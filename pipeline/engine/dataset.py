@@ -1,9 +1,11 @@
 """One dataset being written: decoder, timelines and committer, and the epoch between them."""
 
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from pipeline.engine.epoch import Draft, Summary
 from pipeline.engine.journal import Journal
 from pipeline.engine.letters import Letters
 from pipeline.engine.options import decode_options
+from pipeline.engine.patience import Patience
 from pipeline.engine.progress import Progress
 from pipeline.engine.recover import make_anew, restore, settle
 from pipeline.engine.timelines import Timelines
@@ -33,6 +36,7 @@ from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.lease import Tenant
 from pipeline.sink.tables import Mode
 from pipeline.source.block import Block
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
@@ -57,6 +61,25 @@ class Decoded:
     schema: DatasetSchema
 
 
+@dataclass(frozen=True)
+class Terms:
+    """How a dataset is written.
+
+    Attributes:
+        envelope: records come in envelopes.
+        share: how many datasets share the process's memory.
+        patience: how long servers that are away are waited for.
+        lease_seconds: how long an epoch keeps other writers away; 0: they are only kept from this epoch.
+        take_over: the dataset is taken from another writer.
+    """
+
+    envelope: bool = False
+    share: int = 1
+    patience: Patience = field(default_factory=Patience)
+    lease_seconds: float = 0.0
+    take_over: bool = False
+
+
 class DatasetWriter:
     """Writes one dataset; not to be used by two threads at once.
 
@@ -65,8 +88,7 @@ class DatasetWriter:
         config: the dataset's.
         sink, backend: where rows and state go.
         committed: called after each epoch, on another thread.
-        envelope: records come in envelopes.
-        share: how many datasets share the process's memory.
+        terms: how it is written.
 
     Attributes:
         position: where the records applied so far end.
@@ -81,9 +103,9 @@ class DatasetWriter:
         backend: StateBackend,
         *,
         committed: Callable[[Position, Summary], None],
-        envelope: bool = False,
-        share: int = 1,
+        terms: "Terms | None" = None,
     ) -> None:
+        terms = terms or Terms()
         self._config, self._limits, self._seed = config, lake.commit, Journal.seed(backend)
         self._max_ahead = lake.time.max_ahead_us
         self._journal = Journal(backend, config.name)
@@ -91,6 +113,7 @@ class DatasetWriter:
         mode: Mode = config.mode.value
         make_anew(sink, self._journal, dataset_schema(config), mode=mode, partition_by=partition_by)
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
+        _take_lease(sink, schema, Journal.owner(backend), terms)
         settle(sink, self._journal, schema)
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
         self._timelines = Timelines(
@@ -99,14 +122,16 @@ class DatasetWriter:
             next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
         )
         self.position = restore(sink, self._journal, schema, self._timelines, self._seed)
-        self._decoder = Decoder(schema, decode_options(config, envelope=envelope), self._seed)
-        self._draft, self._envelope = Draft(schema), envelope
+        self._decoder = Decoder(schema, decode_options(config, envelope=terms.envelope), self._seed)
+        self._draft, self._envelope = Draft(schema), terms.envelope
         self._logged = self._timelines.replayed
-        self._memory = (lake.state_memory or physical_memory() // 2) // share
+        self._memory = (lake.state_memory or physical_memory() // 2) // terms.share
         self._partitions: frozenset[int] = frozenset((files_partition(self.position),))
         self._idle_margin, self._committed_at = lake.time.idle_margin_us, time.monotonic()
         self._told, self._newest, self.strayed = self.position, self.position.horizon, 0
-        self._committer = Committer(sink, self._journal, self._timelines, config.topic, committed)
+        self._committer = Committer(
+            sink, self._journal, self._timelines, config.topic, committed, terms.patience
+        )
 
     def read_from(self, topic_id: str, partitions: Collection[int]) -> None:
         """Say that what comes now is of a topic that has these partitions."""
@@ -294,6 +319,14 @@ class DatasetWriter:
             "cold keys left memory",
             extra={"dataset": self._config.name, "keys": gone, "bytes_before": before, "bytes_after": after},
         )
+
+
+def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms) -> None:
+    if not terms.take_over:
+        sink.check_lease(schema, owner)
+    if terms.lease_seconds:
+        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        sink.take_lease(schema, Tenant(owner, holder, terms.lease_seconds))
 
 
 def _clocked(batch: Batch) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from pipeline.sink.epoch import Position
 from pipeline.sink.file_list import FileList
 from state.base import StateBackend, WriteBatch, prefix_end
 
-_SEED = b"seed"
+_SEED, _OWNER = b"seed", b"owner"
 _MARK, _INTENT, _LOG, _KEY, _REPORTED, _LAYOUT = b"m", b"i", b"l", b"k", b"r", b"y"
 
 
@@ -47,6 +47,17 @@ class Journal:
             batch.put(_SEED, stored)
             backend.write(batch, durable=True)
         return int.from_bytes(stored, "little")
+
+    @staticmethod
+    def owner(backend: StateBackend) -> str:
+        """What tells this state's writer from others, made when it is first asked for."""
+        stored = backend.get_many([_OWNER])[0]
+        if stored is None:
+            stored = secrets.token_hex(8).encode()
+            batch = WriteBatch()
+            batch.put(_OWNER, stored)
+            backend.write(batch, durable=True)
+        return stored.decode()
 
     def mark(self) -> Position | None:
         """The position that the state stands for."""

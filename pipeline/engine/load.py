@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.config import LakeConfig
 from pipeline.engine.ahead import ahead
 from pipeline.engine.arrival import Arrival
-from pipeline.engine.dataset import DatasetWriter
+from pipeline.engine.dataset import DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
@@ -48,7 +48,10 @@ class Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._backend.close()
+        try:
+            self._sink.end_leases()
+        finally:
+            self._backend.close()
 
     def load_files(
         self,
@@ -90,6 +93,7 @@ class Engine:
         *,
         until_end: bool = False,
         stop: threading.Event | None = None,
+        take_over: bool = False,
         watching: Callable[[str], Watcher] | None = None,
     ) -> Summary:
         """Follow the topics of datasets until `stop` is set; then what was read is committed.
@@ -98,6 +102,7 @@ class Engine:
             datasets: their names; none: all of the lake.
             until_end: stop by itself where the topics end now.
             stop: to be set by another thread.
+            take_over: take datasets from writers that hold them.
             watching: gives each dataset who is told how it gets on.
 
         Raises:
@@ -106,7 +111,8 @@ class Engine:
             Unavailable: Kafka or the catalog does not answer.
         """
         chosen = [self._lake.dataset(name) for name in datasets] or list(self._lake.datasets)
-        run = Run(self._lake, self._sink, self._backend, chosen, watching or (lambda _: Silent()))
+        told = watching or (lambda _: Silent())
+        run = Run(self._lake, self._sink, self._backend, chosen, told, take_over=take_over)
         return run.run(stop or threading.Event(), until_end=until_end)
 
 
@@ -126,7 +132,7 @@ class _Load:
         self._records, self._envelope = 0, envelope
         config = lake.dataset(dataset)
         self._writer = DatasetWriter(
-            lake, config, sink, backend, envelope=envelope, committed=self._committed
+            lake, config, sink, backend, committed=self._committed, terms=Terms(envelope=envelope)
         )
 
     def run(self, files: Sequence[str | Path]) -> Summary:

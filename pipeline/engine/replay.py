@@ -28,7 +28,7 @@ class Replay:
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
         config = lake.dataset(dataset)
-        self._writer = DatasetWriter(lake, config, sink, backend, envelope=False, committed=self._committed)
+        self._writer = DatasetWriter(lake, config, sink, backend, committed=self._committed)
 
     def run(self, waiting: Callable[[], Iterable[pa.Table]]) -> Summary:
         """Replay the letters that `waiting` gives; see `Engine.replay`."""

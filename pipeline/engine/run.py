@@ -1,6 +1,7 @@
 """Following topics, each dataset on threads of its own: until stopped, or until the end at the start."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -10,8 +11,9 @@ import numpy as np
 from pipeline.config import DatasetConfig, LakeConfig
 from pipeline.engine.ahead import ahead
 from pipeline.engine.arrival import Arrival, topic_offsets
-from pipeline.engine.dataset import DatasetWriter, Decoded
+from pipeline.engine.dataset import HEARTBEAT_SECONDS, DatasetWriter, Decoded, Terms
 from pipeline.engine.epoch import Summary
+from pipeline.engine.patience import Patience
 from pipeline.engine.watching import Watcher
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 TICK = 0.25
 """Seconds after which a topic that gives nothing is left, to see whether an epoch is due."""
+PATIENCE_SECONDS = 300.0
+"""For servers that are away, where the end is waited for; a service waits until it is stopped."""
+LEASE_SECONDS = 3 * HEARTBEAT_SECONDS
+"""After so long without an epoch, another writer may take a dataset."""
 
 
 class Run:
@@ -34,8 +40,11 @@ class Run:
         backend: StateBackend,
         datasets: Sequence[DatasetConfig],
         watching: Callable[[str], Watcher],
+        *,
+        take_over: bool,
     ) -> None:
         self._lake, self._sink, self._backend = lake, sink, backend
+        self._take_over = take_over
         self._datasets, self._watching = datasets, watching
         self._summary, self._lock = Summary(), threading.Lock()
         self._failures: list[BaseException] = []
@@ -67,10 +76,19 @@ class Run:
                 self._summary += summary
             watcher.committed(position, summary)
 
-        share = len(self._datasets)
         try:
             writer = DatasetWriter(
-                self._lake, dataset, self._sink, self._backend, committed=committed, share=share
+                self._lake,
+                dataset,
+                self._sink,
+                self._backend,
+                committed=committed,
+                terms=Terms(
+                    share=len(self._datasets),
+                    patience=Patience(PATIENCE_SECONDS if until_end else math.inf, stop),
+                    lease_seconds=max(LEASE_SECONDS, 3 * self._lake.commit.seconds),
+                    take_over=self._take_over,
+                ),
             )
             try:
                 Following(source, dataset.topic, writer, stop, watcher).run(until_end=until_end)

@@ -8,7 +8,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import AssertTableUUID
+from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -37,8 +37,11 @@ class Replaced(Refused):
 class EpochCommit:
     """One epoch's commit to one table."""
 
-    def __init__(self, table: Table, dataset: str, summary: dict[str, str], files: Files) -> None:
+    def __init__(
+        self, table: Table, dataset: str, summary: dict[str, str], files: Files, properties: dict[str, str]
+    ) -> None:
         self._table = table
+        self._properties = properties
         self._dataset = dataset
         self._summary = summary
         self._files = files
@@ -111,6 +114,8 @@ class EpochCommit:
         for file in removed:
             producer.delete_data_file(file)
         updates, requirements = producer._commit()
+        if self._properties:
+            updates = (*updates, SetPropertiesUpdate(updates=self._properties))
         return updates, (*requirements, AssertTableUUID(uuid=self._table.metadata.table_uuid)), producer
 
     def _log(self, state: RetryCallState) -> None:

@@ -12,15 +12,17 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipeline.errors import BitlakeError
+from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.faults import reach
 from pipeline.schema import DatasetSchema, TableSchema
+from pipeline.sink import lease
 from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained
 from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
 from pipeline.sink.epoch import EPOCH, TABLES, WRITE, Epoch, Position, TableRows, newest_summary
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, write_rows
+from pipeline.sink.lease import Tenant
 from pipeline.sink.scan import scan_rows
 from pipeline.sink.tables import Mode, TableOptions
 from pipeline.sink.upsert import Change, UpsertRows, rewrite
@@ -43,6 +45,7 @@ class LakeSink:
         self._tables: dict[str, Table] = {}
         self._modes: dict[str, Mode] = {}
         self._uncommitted: dict[str, str] = {}
+        self._tenants: dict[str, Tenant] = {}
         self._lock = threading.RLock()
 
     def open(self, dataset: DatasetSchema, *, mode: Mode, partition_by: Sequence[str]) -> DatasetSchema:
@@ -128,6 +131,37 @@ class LakeSink:
         names = [table.identifier for table in dataset.tables]
         return [name for name in names if self._table(name).current_snapshot() is not None]
 
+    def check_lease(self, dataset: DatasetSchema, owner: str) -> None:
+        """Refuse a dataset that another writer has.
+
+        Raises:
+            Leased: its lease is not over.
+        """
+        lease.check(dataset.name, self._table(dataset.parent.identifier).properties, owner)
+
+    def take_lease(self, dataset: DatasetSchema, tenant: Tenant) -> None:
+        """Take the dataset's lease, whoever had it; every epoch committed from now on renews it."""
+        with explained(self._where), self._lock:
+            self._write_lease(dataset.parent.identifier, tenant.renewed())
+            self._tenants[dataset.parent.identifier] = tenant
+
+    def end_leases(self) -> None:
+        """Let go of all leases; where the catalog is away, they end by themselves."""
+        while self._tenants:
+            identifier, tenant = self._tenants.popitem()
+            try:
+                with explained(self._where), self._lock:
+                    self._write_lease(identifier, tenant.ended())
+            except (Unavailable, Refused) as error:
+                log.warning("the lease of %s was not ended: %s", identifier, error)
+
+    def _write_lease(self, identifier: str, wanted: lease.Lease) -> None:
+        table = self._tables[identifier] = iceberg.load_table(self._catalog, identifier)
+        held = lease.Lease.of(table.properties)
+        if wanted.until or (held is not None and held.owner == wanted.owner):
+            with table.transaction() as transaction:
+                transaction.set_properties(wanted.as_properties())
+
     def write(self, epoch: Epoch) -> FileList:
         """Evolve the tables as the epoch's schema asks, and write its rows to data files; commit nothing.
 
@@ -195,14 +229,21 @@ class LakeSink:
 
     def _commit(self, part: TableFiles, files: FileList, summary: dict[str, str]) -> bool:
         change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))
+        tenant = self._tenants.get(part.identifier)
+        renewed = tenant.renewed().as_properties() if tenant else {}
+
+        def commit() -> EpochCommit:
+            table = self._table(part.identifier)
+            return EpochCommit(table, files.dataset, summary, change.files, renewed)
+
         try:
-            return EpochCommit(self._table(part.identifier), files.dataset, summary, change.files).run()
+            return commit().run()
         except Replaced:
             if part.identifier != self._dead_letter_table:
                 raise
         # The one table that several processes may create at once; see `tables._create`.
         del self._tables[part.identifier]
-        return EpochCommit(self._table(part.identifier), files.dataset, summary, change.files).run()
+        return commit().run()
 
     def _open_table(self, table: TableSchema, options: TableOptions) -> TableSchema:
         try:

@@ -1,0 +1,72 @@
+"""The lease that keeps a second writer away."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import Lake
+from pipeline.config import dataset_schema
+from pipeline.sink.catalog import open_catalog
+from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.lease import Lease, Leased, Tenant
+from tests import lakes
+
+LAKE = """
+datasets:
+  - {name: bonds, table: ref.bonds, key: [isin], valid_from: from}
+"""
+RECORD = {"isin": "A", "from": "2024-01-01"}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    (tmp_path / "lake.yaml").write_text(LAKE)
+    lake = Lake.open(tmp_path / "lake.yaml", {})
+    lake.load("bonds", [RECORD])
+    return lake
+
+
+def held(lake: Lake) -> Lease | None:
+    return Lease.of(open_catalog(lake.config.catalog).load_table("ref.bonds").properties)
+
+
+def writer(lake: Lake, tenant: Tenant) -> LakeSink:
+    sink = LakeSink(open_catalog(lake.config.catalog), "bitlake.dead_letters")
+    schema = sink.open(dataset_schema(lake.config.datasets[0]), mode="append", partition_by=[])
+    sink.take_lease(schema, tenant)
+    return sink
+
+
+def test_a_second_writer_is_refused_until_the_first_lets_go(lake: Lake) -> None:
+    first = writer(lake, Tenant("another", "process 7 on elsewhere", 600))
+    with pytest.raises(Leased, match="process 7 on elsewhere"):
+        lake.load("bonds", [RECORD])
+    first.end_leases()
+    assert lake.load("bonds", [RECORD]).no_ops == 1
+
+
+def test_a_lease_ends_by_itself(lake: Lake) -> None:
+    writer(lake, Tenant("another", "elsewhere", 0))
+    assert lake.load("bonds", [RECORD]).no_ops == 1
+
+
+def test_an_epoch_renews_it(lake: Lake) -> None:
+    assert held(lake) is None
+    sink = writer(lake, Tenant("me", "here", 100))
+    schema = sink.open(dataset_schema(lake.config.datasets[0]), mode="append", partition_by=[])
+    first, position = held(lake), sink.positions(schema)["ref.bonds"]
+    assert position is not None
+    sink.commit(sink.write(lakes.epoch(schema, position.epoch + 1)))
+    second = held(lake)
+    assert first is not None
+    assert second is not None
+    assert second.until > first.until
+
+
+def test_who_took_over_is_not_ended_by_the_one_before(lake: Lake) -> None:
+    first = writer(lake, Tenant("one", "here", 600))
+    writer(lake, Tenant("two", "there", 600))
+    first.end_leases()
+    lease = held(lake)
+    assert lease is not None
+    assert (lease.owner, lease.until > 0) == ("two", True)
