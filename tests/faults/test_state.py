@@ -104,6 +104,7 @@ def test_tables_rolled_back_are_refused_until_the_state_goes(
     place.check(model)
 
 
+@pytest.mark.long
 @pytest.mark.fault(STATE_AHEAD)
 def test_tables_rolled_back_under_an_unfinished_epoch_are_refused(
     place: Place, model: Model, file: Callable[[int], Load], tmp_path: Path

@@ -85,17 +85,15 @@ def test_no_snapshot_is_left_that_tells_the_position(lose_state: bool, tmp_path:
     assert {name: story.place.lake.history(name) for name in story.place.lake.tables} == before
 
 
+@pytest.mark.long
 @pytest.mark.fault(CONCURRENT)
 @pytest.mark.parametrize(
     ("deed", "kind", "point"),
     [
-        ("touch", "append", "before-first-commit:2"),
-        *(
-            pytest.param(deed, kind, point, marks=pytest.mark.long)
-            for deed in ("touch", "compact")
-            for kind in ("append", "upsert", "upsert-partitioned")
-            for point in ("after-intent:2", "before-file-list:3", "between-commits:3", "after-last-commit:2")
-        ),
+        (deed, kind, point)
+        for deed in ("touch", "compact")
+        for kind in ("append", "upsert", "upsert-partitioned")
+        for point in ("after-intent:2", "before-file-list:3", "between-commits:3", "after-last-commit:2")
     ],
 )
 def test_others_commit_at_the_same_time(

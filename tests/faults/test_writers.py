@@ -52,21 +52,16 @@ def test_a_second_process_beside_the_first(point: str, tmp_path: Path, forks: Fo
     story.ends_as_resumed(first)
 
 
+@long
 @fault(STOPPED)
-@pytest.mark.parametrize(
-    "point",
-    [
-        "before-first-commit:2",
-        *(pytest.param(f"{point}:2", marks=long) for point in EPOCH_POINTS if point != "before-first-commit"),
-    ],
-)
+@pytest.mark.parametrize("point", EPOCH_POINTS)
 def test_stopped_and_back_beside_its_successor(point: str, tmp_path: Path, forks: Forks) -> None:
     """The successor has a state of its own, as on another machine: only the tables can tell them apart."""
     story = Story(tmp_path, forks, seed_of(point))
-    first = story.place.stop(story.load, point)
+    first = story.place.stop(story.load, f"{point}:2")
     other = successor(story)
     outcome = other.outcome(story.load)
-    half = point.startswith("between-commits")
+    half = point == "between-commits"
     assert ("error" in outcome) is half, outcome
     late = story.place.resume(first)
     assert ("error" in late) is not half, late
