@@ -111,7 +111,8 @@ class DatasetWriter:
         self._journal = Journal(backend, config.name)
         partition_by: list[str] = [str(field) for field in config.partition_by]
         mode: Mode = config.mode.value
-        make_anew(sink, self._journal, dataset_schema(config), mode=mode, partition_by=partition_by)
+        owner = None if terms.take_over else Journal.owner(backend)
+        make_anew(sink, self._journal, dataset_schema(config), owner, mode=mode, partition_by=partition_by)
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
         _take_lease(sink, schema, Journal.owner(backend), terms)
         settle(sink, self._journal, schema)

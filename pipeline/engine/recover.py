@@ -24,17 +24,33 @@ _ONE_HISTORY = (
 
 
 def make_anew(
-    sink: LakeSink, journal: Journal, dataset: DatasetSchema, *, mode: Mode, partition_by: Sequence[str]
+    sink: LakeSink,
+    journal: Journal,
+    dataset: DatasetSchema,
+    owner: str | None,
+    *,
+    mode: Mode,
+    partition_by: Sequence[str],
 ) -> None:
     """Drop the dataset's tables if lake.yaml says otherwise now and they never held a row: it starts over.
 
     A process that dies on the way leaves a table that does not fit, and the next one gets here again: those
     are dropped last.
+
+    Args:
+        sink, journal, dataset: the tables, the state and what lake.yaml says.
+        owner: whose lease may stand; None: anyone's.
+        mode, partition_by: as `LakeSink.open` takes them.
+
+    Raises:
+        Leased: another writer has the dataset.
     """
     unfit = sink.unfit(dataset, mode=mode, partition_by=partition_by)
     intent = journal.intent()
     if not unfit or (intent is not None and intent.files is not None):
         return
+    if owner is not None and dataset.parent.identifier in unfit:
+        sink.check_lease(dataset, owner)
     log.warning(
         "its tables, which never held a row, are made anew",
         extra={"dataset": dataset.name, "because": next(why for why in unfit.values() if why)},

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from pipeline.config import dataset_schema
 from pipeline.errors import Refused
 from pipeline.lake import Lake
 from pipeline.query.status import position_of
+from pipeline.sink import LakeSink, open_catalog
+from pipeline.sink.lease import Leased, Tenant
 
 RIGHT: dict[str, Any] = {
     "name": "bonds",
@@ -117,3 +120,15 @@ def test_the_advice_for_another_key_works(tmp_path: Path) -> None:
         load(lake_of(tmp_path, key=["coupon"]), tmp_path)
     other = lake_of(tmp_path, key=["coupon"], name="other", table="ref.other")
     assert other.load_files("other", [tmp_path / "records.jsonl"]).changes == 2
+
+
+def test_nor_is_what_another_writer_has(tmp_path: Path) -> None:
+    wrong = lake_of(tmp_path, **WRONG["key"])
+    assert load(wrong, tmp_path)[3] == 2
+    sink = LakeSink(open_catalog(wrong.config.catalog), wrong.config.dead_letters.table)
+    schema = sink.open(dataset_schema(wrong.config.datasets[0]), mode="append", partition_by=[])
+    sink.take_lease(schema, Tenant("another", "process 7 on elsewhere", 600))
+    with pytest.raises(Leased):
+        load(lake_of(tmp_path), tmp_path)
+    sink.end_leases()
+    assert load(lake_of(tmp_path), tmp_path)[1] == 2
