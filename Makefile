@@ -14,6 +14,8 @@ LOCKS := requirements/embedded.lock requirements/dev.lock requirements/all.lock
 SOURCES := pipeline state jobs benchmarks tests
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
+# A file's tests share what is costly to set up.
+PARALLEL := $(BIN)/pytest tests -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-fast test-faults lint types imports bench lock venv-all clean
 
@@ -24,11 +26,11 @@ demo: $(VENV)/.embedded  ## everything local on real data, with answers and a pi
 	$(BIN)/bitlake demo
 
 test: lint test-fast $(VENV)/.dev  ## lint, fast tests, and the tests against real servers
-	$(BIN)/pytest tests -m "servers and not long"
+	$(PARALLEL) -m "servers and not long"
 
 test-fast: $(VENV)/.dev  ## no servers, under two minutes
 	$(BIN)/python -m pipeline.engine.warm
-	$(BIN)/pytest tests -m "not servers and not long" -n auto --maxprocesses 4 --dist worksteal
+	$(PARALLEL) -m "not servers and not long"
 
 test-faults: $(VENV)/.dev  ## the long fault and load tests
 	$(BIN)/pytest tests -m long
