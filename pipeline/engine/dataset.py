@@ -30,6 +30,7 @@ from pipeline.engine.letters import Letters
 from pipeline.engine.options import decode_options
 from pipeline.engine.patience import Patience
 from pipeline.engine.progress import Progress
+from pipeline.engine.rebuild import read_back
 from pipeline.engine.recover import make_anew, restore, settle
 from pipeline.engine.timelines import Timelines
 from pipeline.faults import reach
@@ -41,7 +42,7 @@ from pipeline.sink.tables import Mode
 from pipeline.source.block import Block
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
 from pipeline.temporal.change import NONE_GIVEN
-from pipeline.temporal.store import physical_memory
+from pipeline.temporal.store import Ints, physical_memory
 from state.base import StateBackend
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_RECORDS = 8_000_000
 """Logged records after which the keys that they touched are written, and the log starts anew."""
 
+LEAST_SWEEP_SECONDS = 60.0
+"""Between two looks for idle keys."""
 HEARTBEAT_SECONDS = 300.0
 """After so long without records, an epoch tells how far belief is final."""
 
@@ -121,7 +124,9 @@ class DatasetWriter:
             self._journal,
             dated=config.valid_time is ValidTime.DATE,
             next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
+            read_back=self._read_back,
         )
+        self._sink, self._schema, self._idle_after = sink, schema, config.state_ttl_us
         self.position = restore(sink, self._journal, schema, self._timelines, self._seed)
         self._decoder = Decoder(schema, decode_options(config, envelope=terms.envelope), self._seed)
         self._draft, self._envelope = Draft(schema), terms.envelope
@@ -129,6 +134,7 @@ class DatasetWriter:
         self._memory = (lake.state_memory or physical_memory() // 2) // terms.share
         self._partitions: frozenset[int] = frozenset((files_partition(self.position),))
         self._idle_margin, self._committed_at = lake.time.idle_margin_us, time.monotonic()
+        self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
         self._told, self._newest, self.strayed = self.position, self.position.horizon, 0
         self._committer = Committer(
             sink, self._journal, self._timelines, config.topic, committed, terms.patience
@@ -172,6 +178,7 @@ class DatasetWriter:
         batch, schema = letters.decode(self._decoder), self._decoder.schema
         clock = self.position.clocks.get(letters.partition, NONE_GIVEN)
         times = np.full(len(batch), now)
+        self._schema = schema
         admitted = self._timelines.admit(batch, letters.offsets, times, letters.partition, clock)
         while admitted.done < len(batch):
             done = self._timelines.apply(admitted, schema, self._draft.rows)
@@ -202,6 +209,7 @@ class DatasetWriter:
         origin = Origin(self._config.topic, partition, self._envelope)
         clock = clock_of(self.position, partition)
         self._partitions |= {partition}
+        self._schema = decoded.schema
         admitted = self._timelines.admit(batch, arrival.offsets, timestamps, partition, clock)
         while True:
             clock = admitted.clock
@@ -243,6 +251,7 @@ class DatasetWriter:
             self.cut_if_full()
         elif self.horizon_waits() and idle >= self._limits.seconds:
             self.cut(though_empty=True)
+            self._tidy()
 
     def horizon_waits(self) -> bool:
         """Whether the tables are to be told of a higher horizon though there are no records.
@@ -257,8 +266,7 @@ class DatasetWriter:
         """End the epoch if it holds enough, or has lasted long enough."""
         if self._draft.full(self._limits.records, self._limits.seconds):
             self.cut()
-            if self._timelines.used() > self._memory:
-                self._shrink()
+            self._tidy()
 
     def cut(self, *, though_empty: bool = False) -> None:
         """End the epoch here and hand it over to be committed; by default not where it holds no records."""
@@ -308,6 +316,25 @@ class DatasetWriter:
         self._committer.drain()
         self._timelines.checkpoint()
         self._logged = 0
+
+    def _tidy(self) -> None:
+        """Let keys leave memory, or the state; between two batches, for others get their numbers."""
+        if self._timelines.used() > self._memory:
+            self._shrink()
+        if self._idle_after is None:
+            return
+        # Ten looks while a key becomes idle.
+        rested = time.monotonic() - self._swept_at >= LEAST_SWEEP_SECONDS
+        if rested and self.position.horizon - self._swept_to >= self._idle_after // 10:
+            self._checkpoint()
+            self._timelines.leave(self.position.horizon - self._idle_after)
+            reach("after-leaving")
+            self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
+
+    def _read_back(self, timelines: Timelines, numbers: Ints) -> None:
+        """Bring keys back that were left to the tables; all of their changes are committed."""
+        log.info("reading keys back", extra={"dataset": self._config.name, "keys": numbers.size})
+        read_back(self._sink, self._schema, timelines, numbers, self._seed)
 
     def _shrink(self) -> None:
         """Let cold keys leave memory; the journal holds them, and gives them back when they are met."""

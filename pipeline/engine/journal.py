@@ -9,8 +9,9 @@ is finished.
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline.sink.epoch import Position
@@ -18,6 +19,9 @@ from pipeline.sink.file_list import FileList
 from state.base import StateBackend, WriteBatch, prefix_end
 
 _SEED, _OWNER = b"seed", b"owner"
+LEFT = b"left"
+"""In the place of a key's value: it is in the tables only."""
+_PART = 50_000
 _MARK, _INTENT, _LOG, _KEY, _REPORTED, _LAYOUT = b"m", b"i", b"l", b"k", b"r", b"y"
 
 
@@ -138,6 +142,17 @@ class Journal:
         """Stored keys."""
         prefix = self._prefix + _KEY
         return self._backend.get_many([prefix + key for key in keys])
+
+    def leave_keys(self, idle: Callable[[bytes], bool]) -> int:
+        """Put marks in the place of stored keys that are idle, by their value; how many there are."""
+        prefix, left = self._prefix + _KEY, 0
+        rows = ((key, value) for key, value in self._backend.scan(prefix) if value != LEFT and idle(value))
+        while part := [key for key, _ in islice(rows, _PART)]:
+            batch = WriteBatch()
+            batch.put_many(part, [LEFT] * len(part))
+            self._backend.write(batch, durable=False)
+            left += len(part)
+        return left
 
     def has_keys(self) -> bool:
         """Whether any key is stored."""

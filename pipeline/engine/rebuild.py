@@ -1,8 +1,11 @@
-"""The state, built anew from the tables: open segments, and every key's last system time.
+"""The state from the tables, of all keys or of some: open segments, and every key's last system time.
 
 An open row stands only if its closed twin is nowhere in the table; the twins are met first, as a set of
 hashes of (table, key, system_from, valid_from), compared whole when they meet.
 """
+
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +15,11 @@ from pipeline.engine.timelines import Timelines
 from pipeline.faults import reach
 from pipeline.schema import END_OF_TIME_US, DatasetSchema, TableSchema
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.scan import storage
 from pipeline.temporal import keys as numbering
 from pipeline.temporal.change import META_PARTITION, OPERATIONS
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Ints
+from pipeline.versions.columns import key_arrays
 from pipeline.versions.restore import hash_all, insert_all
 from pipeline.versions.scatter import encode
 
@@ -23,15 +28,49 @@ _TIMES = ("valid_from", "valid_to", "system_from", "system_to")
 
 def rebuild(sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, seed: int) -> None:
     """Fill empty timelines with what the tables believe now."""
-    record_key = len(dataset.parent.key)
     for number, table in enumerate(dataset.tables):
-        closed = _closed_twins(sink, table)
-        for batch in sink.scan_versions(table):
-            rows = _without_twins(batch, closed, table)
-            _raise_last(timelines, table, record_key, batch, seed)
-            if rows.num_rows:
-                _insert(timelines, number, table, record_key, rows, seed)
+        _take_in(partial(sink.scan_versions, table), dataset, number, timelines, seed)
         reach("after-rebuilt-table")
+
+
+def read_back(sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, numbers: Ints, seed: int) -> None:
+    """Bring keys back that the state holds nothing of, from the tables.
+
+    Args:
+        numbers: of keys without segments, all of whose changes are committed.
+    """
+    own = dataset.parent.key
+    keys = pa.table(key_arrays(own, timelines.keys.arena, timelines.places(numbers)), [c.name for c in own])
+    for number, table in enumerate(dataset.tables):
+        _take_in(partial(_only, sink, table, keys), dataset, number, timelines, seed)
+
+
+def _only(sink: LakeSink, table: TableSchema, keys: pa.Table) -> Iterator[pa.RecordBatch]:
+    """The rows of a table that are of some keys."""
+    wanted = storage(keys, keys.column_names)
+    for batch in sink.scan_versions(table, keys):
+        if not batch.num_rows:
+            continue
+        rows = storage(pa.Table.from_batches([batch]), keys.column_names)
+        rows = rows.append_column("row", pa.array(np.arange(batch.num_rows)))
+        found = rows.join(wanted, keys.column_names, join_type="left semi")
+        yield batch.take(found.column("row").combine_chunks().sort())
+
+
+def _take_in(
+    scan: Callable[[], Iterator[pa.RecordBatch]],
+    dataset: DatasetSchema,
+    number: int,
+    timelines: Timelines,
+    seed: int,
+) -> None:
+    table, record_key = dataset.tables[number], len(dataset.parent.key)
+    closed = _closed_twins(scan(), table)
+    for batch in scan():
+        rows = _without_twins(batch, closed, table)
+        _raise_last(timelines, table, record_key, batch, seed)
+        if rows.num_rows:
+            _insert(timelines, number, table, record_key, rows, seed)
 
 
 def _identity(table: TableSchema) -> list[str]:
@@ -43,31 +82,20 @@ def _is_closed(batch: pa.RecordBatch) -> pa.Array:
     return pc.less(batch.column("system_to").cast(pa.int64()), end)
 
 
-def _closed_twins(sink: LakeSink, table: TableSchema) -> pa.Table | None:
+def _closed_twins(rows: Iterator[pa.RecordBatch], table: TableSchema) -> pa.Table | None:
     names = _identity(table)
-    parts = [
-        batch.filter(_is_closed(batch)).select(names) for batch in sink.scan_versions(table) if batch.num_rows
-    ]
-    return _plain(pa.Table.from_batches(parts)) if parts else None
+    parts = [batch.filter(_is_closed(batch)).select(names) for batch in rows if batch.num_rows]
+    return storage(pa.Table.from_batches(parts), names) if parts else None
 
 
 def _without_twins(batch: pa.RecordBatch, closed: pa.Table | None, table: TableSchema) -> pa.RecordBatch:
     rows = batch.filter(pc.invert(_is_closed(batch)))
     if closed is None or not rows.num_rows:
         return rows
-    numbered = _plain(pa.Table.from_batches([rows.select(_identity(table))]))
+    numbered = storage(pa.Table.from_batches([rows]), _identity(table))
     numbered = numbered.append_column("row", pa.array(np.arange(rows.num_rows)))
     left = numbered.join(closed, _identity(table), join_type="left anti")
     return rows.take(left.column("row").combine_chunks().sort())
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Extension types as their storage: joins know no others."""
-    columns = []
-    for column in table.columns:
-        chunks = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in column.chunks]
-        columns.append(pa.chunked_array(chunks, type=chunks[0].type if chunks else column.type))
-    return pa.table(columns, names=table.column_names)
 
 
 def _numbers(

@@ -1,12 +1,15 @@
 """The timelines of a dataset: all keys in memory, brought back from the state backend when first met."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import changes_of, from_log
-from pipeline.engine.journal import Journal
+from pipeline.engine.journal import LEFT, Journal
+from pipeline.errors import BitlakeError
 from pipeline.faults import reach
 from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US, DatasetSchema
 from pipeline.temporal import apply as kernel
@@ -18,7 +21,9 @@ from pipeline.temporal.store import (
     DIRTY,
     FLAGS,
     KEY_FIELDS,
+    LAST,
     LENGTH_BITS,
+    NEVER,
     NEXT_PAGE,
     NEXT_SEGMENT,
     PAGE_FIELDS,
@@ -32,9 +37,13 @@ from pipeline.temporal.store import (
 )
 from pipeline.versions.columns import Layout
 
+log = logging.getLogger(__name__)
+
 ROW_ROOM = 1 << 26
 ROW_LIMIT = 1 << 23
 """Version rows at which an epoch is full. One change may leave many more, hence the room beyond."""
+KEPT_SHARE = 0.9
+"""Where more of the keys in memory are to stay, all do: leaving some out means to write all others anew."""
 PART = 50_000
 """Keys written or moved at a time."""
 
@@ -66,11 +75,25 @@ class Applied:
 class Timelines:
     """Applies batches to the timelines of one dataset.
 
+    Args:
+        journal: the dataset's.
+        dated: valid time is in days.
+        next_change: a change without an end holds until the next one.
+        read_back: brings keys back by number whose state was left to the tables.
+
     Attributes:
         replayed: how many changes the log held when it was replayed; it still holds them.
     """
 
-    def __init__(self, journal: Journal, *, dated: bool, next_change: bool) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        dated: bool,
+        next_change: bool,
+        read_back: Callable[["Timelines", Ints], None] | None = None,
+    ) -> None:
+        self._read_back = read_back
         self.store, self.keys = new_store(), numbering.new_keys()
         self._journal = journal
         self._scratch = new_scratch()
@@ -140,6 +163,20 @@ class Timelines:
         flags &= ~DIRTY
         self._stored = True
 
+    def leave(self, idle_since: int) -> None:
+        """Leave keys to the tables that were last changed before a system time; the journal marks them.
+
+        Right after a checkpoint: the journal and the tables must hold all of their changes. Nothing may
+        refer to the store or to keys by number.
+        """
+        left = self._journal.leave_keys(lambda value: transfer.last_of(value) + NEVER < idle_since)
+        count = int(self.keys.used[0])
+        active = np.flatnonzero(self.store.keys[:count, LAST] + NEVER >= idle_since)
+        if left:
+            log.info("idle keys left the state", extra={"keys": left, "in_memory": count - active.size})
+        if active.size <= KEPT_SHARE * count:
+            self._keep(active)
+
     def used(self) -> int:
         """Bytes of memory that the timelines take."""
         store, segment = self.store, 8 * SEGMENT_FIELDS
@@ -155,13 +192,21 @@ class Timelines:
         The others come back from the journal when they are met: all keys must have been written to it, and
         nothing may refer to the store or to keys by number.
         """
-        before, store, keys = int(self.keys.used[0]), self.store, self.keys
-        kept = self._used_last(target)
+        before, kept = int(self.keys.used[0]), self._used_last(target)
+        self._keep(kept)
+        return before - kept.size
+
+    def places(self, numbers: Ints) -> Ints:
+        """Where the canonical bytes of keys start in the keys' arena."""
+        return np.asarray((self.keys.known[numbers, numbering.REFERENCE] >> LENGTH_BITS) << 3)
+
+    def _keep(self, kept: Ints) -> None:
+        """Keep only these keys, in fresh memory."""
+        store, keys = self.store, self.keys
         self.store, self.keys = new_store(), numbering.with_room(numbering.new_keys(), kept.size)
         for part in np.array_split(kept, max(1, kept.size // PART)):
             names, values = _export(store, keys, part)
             self._adopt(names, values, np.ascontiguousarray(keys.known[part, numbering.HASH]))
-        return before - kept.size
 
     def _used_last(self, target: int) -> Ints:
         """The keys used last that together take about `target` bytes; in order of their numbers."""
@@ -196,8 +241,13 @@ class Timelines:
 
     def _install(self, numbers: Ints) -> None:
         found = self._journal.keys(_key_bytes(self.keys, numbers))
-        data, starts = _joined([value or b"" for value in found])
+        left = np.array([value == LEFT for value in found], bool)
+        data, starts = _joined([b"" if value is None or value == LEFT else value for value in found])
         transfer.install(self.store, numbers, starts, data)
+        if left.any():
+            if self._read_back is None:
+                raise BitlakeError("keys were left to the tables; nothing here can read them back")
+            self._read_back(self, numbers[left])
 
 
 def _joined(parts: list[bytes]) -> tuple[Bytes, Ints]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -23,7 +24,7 @@ from pipeline.sink.epoch import EPOCH, TABLES, WRITE, Epoch, Position, TableRows
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, write_rows
 from pipeline.sink.lease import Tenant
-from pipeline.sink.scan import scan_rows
+from pipeline.sink.scan import ALWAYS_TRUE, may_be_among, scan_rows, storage
 from pipeline.sink.tables import Mode, TableOptions
 from pipeline.sink.upsert import Change, UpsertRows, rewrite
 
@@ -222,10 +223,22 @@ class LakeSink:
                     log.warning("orphan data file %s stays: %s", file.path, error)
         self._uncommitted.pop(files.dataset, None)
 
-    def scan_versions(self, table: TableSchema) -> Iterator[pa.RecordBatch]:
-        """All rows of a table as it is now, open twins of closed rows included, as ``table.arrow``."""
+    def scan_versions(self, table: TableSchema, keys: pa.Table | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows of a table as it is now, open twins of closed rows included, as ``table.arrow``.
+
+        Args:
+            table: its schema.
+            keys: only files that may hold rows of these are read; columns by name, without nulls.
+        """
         with explained(self._where):
-            yield from scan_rows(self._table(table.identifier).refresh(), table.arrow)
+            # Not the one at hand: an epoch may be about to be committed to that on another thread.
+            stored = iceberg.load_table(self._catalog, table.identifier)
+            plain = None if keys is None else storage(keys, keys.column_names)
+            row_filter: BooleanExpression = ALWAYS_TRUE
+            if plain is not None:
+                for name in plain.column_names:
+                    row_filter = And(row_filter, may_be_among(name, plain[name]))
+            yield from scan_rows(stored, table.arrow, row_filter)
 
     def _commit(self, part: TableFiles, files: FileList, summary: dict[str, str]) -> bool:
         change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))

@@ -1,26 +1,82 @@
 """Reading a table's rows back as bitlake's own row layout."""
 
 from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue
+import pyarrow.compute as pc
+from pyiceberg.expressions import (
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    GreaterThanOrEqual,
+    In,
+    LessThanOrEqual,
+)
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask, Table
 
 from pipeline.sink.types import from_iceberg
 
+ALWAYS_TRUE = AlwaysTrue()
+MOST_LISTED = 200
+"""pyiceberg stops pruning by lists longer than this."""
 
-def scan_rows(table: Table, layout: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """All rows of a table in the columns and types of `layout`; a column the table lacks is null.
 
-    One data file is in memory at a time.
+def scan_rows(
+    table: Table, layout: pa.Schema, row_filter: BooleanExpression = ALWAYS_TRUE
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in the columns and types of `layout`; a column the table lacks is null.
+
+    One data file is in memory at a time. Rows that do not pass the filter may be among them.
     """
     known = set(table.schema().column_names)
     columns = table.schema().select(*(name for name in layout.names if name in known))
-    for task in table.scan().plan_files():
+    for task in table.scan(row_filter=row_filter).plan_files():
         for batch in _batches(table, task, columns):
             yield as_layout(batch, layout)
+
+
+def may_be_among(name: str, values: pa.ChunkedArray) -> BooleanExpression:
+    """A filter on a column by which files without any of these values are ruled out: listed if they are few.
+
+    Args:
+        values: without nulls; of a type that Arrow compares, which UUIDs are not: those are 16 bytes.
+    """
+    distinct = pc.unique(values)
+    is_uuid = pa.types.is_fixed_size_binary(distinct.type)
+    if len(distinct) <= MOST_LISTED:
+        return compare(In, name, [UUID(bytes=v.as_py()) if is_uuid else literal(v) for v in distinct])
+    if is_uuid:
+        return ALWAYS_TRUE
+    ends = pc.min_max(distinct)
+    low, high = literal(ends["min"]), literal(ends["max"])
+    return And(compare(GreaterThanOrEqual, name, low), compare(LessThanOrEqual, name, high))
+
+
+def compare(predicate: Any, name: str, value: Any) -> BooleanExpression:
+    """A predicate on a column; mypy's pydantic plugin mistakes the constructors of pyiceberg's."""
+    return predicate(name, value)
+
+
+def literal(value: pa.Scalar) -> Any:
+    """A value as pyiceberg's predicates take it."""
+    plain = value.as_py()
+    return plain.isoformat() if isinstance(value, pa.TimestampScalar | pa.Date32Scalar) else plain
+
+
+def storage(rows: pa.Table, columns: list[str]) -> pa.Table:
+    """These columns without extension types, which Arrow's join can't compare."""
+    arrays = [rows.column(name) for name in columns]
+    plain = [
+        pa.chunked_array([chunk.storage for chunk in a.chunks], a.type.storage_type)
+        if isinstance(a.type, pa.BaseExtensionType)
+        else a
+        for a in arrays
+    ]
+    return pa.Table.from_arrays(plain, names=columns)
 
 
 def read_task(table: Table, task: FileScanTask, columns: Schema) -> pa.Table:
@@ -32,7 +88,7 @@ def read_task(table: Table, task: FileScanTask, columns: Schema) -> pa.Table:
 
 
 def _batches(table: Table, task: FileScanTask, columns: Schema) -> Iterator[pa.RecordBatch]:
-    yield from ArrowScan(table.metadata, table.io, columns, AlwaysTrue()).to_record_batches([task])
+    yield from ArrowScan(table.metadata, table.io, columns, ALWAYS_TRUE).to_record_batches([task])
 
 
 def as_layout(batch: pa.RecordBatch, layout: pa.Schema) -> pa.RecordBatch:

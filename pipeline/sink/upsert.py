@@ -10,12 +10,10 @@ import logging
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, In, LessThanOrEqual
+from pyiceberg.expressions import And, BooleanExpression, EqualTo
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 
@@ -24,13 +22,11 @@ from pipeline.sink.conventions import KEY
 from pipeline.sink.epoch import TableRows
 from pipeline.sink.file_list import TableFiles
 from pipeline.sink.files import FileName, whole, write_rows
-from pipeline.sink.scan import read_task
+from pipeline.sink.scan import compare, may_be_among, read_task, storage
 
 log = logging.getLogger(__name__)
 
 NO_END = "9999-12-31T00:00:00+00:00"
-_MAX_LISTED_KEYS = 200
-"""pyiceberg stops pruning by lists longer than this."""
 
 
 @dataclass(frozen=True)
@@ -133,48 +129,16 @@ def _version_columns(key: list[str]) -> list[str]:
 
 def _matches(rows: pa.Table, others: pa.Table, columns: list[str]) -> Any:
     """For each row, whether `others` has one of the same version."""
-    left = _storage(rows, columns).append_column("_row", pa.array(np.arange(len(rows))))
-    found = left.join(_storage(others, columns), keys=columns, join_type="left semi")
+    left = storage(rows, columns).append_column("_row", pa.array(np.arange(len(rows))))
+    found = left.join(storage(others, columns), keys=columns, join_type="left semi")
     mask = np.zeros(len(rows), dtype=bool)
     mask[found.column("_row").to_numpy()] = True
     return mask
 
 
-def _storage(rows: pa.Table, columns: list[str]) -> pa.Table:
-    """These columns without extension types, which Arrow's join can't compare."""
-    arrays = [rows.column(name) for name in columns]
-    plain = [
-        pa.chunked_array([chunk.storage for chunk in a.chunks], a.type.storage_type)
-        if isinstance(a.type, pa.BaseExtensionType)
-        else a
-        for a in arrays
-    ]
-    return pa.Table.from_arrays(plain, names=columns)
-
-
 def _may_hold_twins(closed: pa.Table, columns: list[str]) -> BooleanExpression:
     """A filter by which statistics and partitions rule out files; the keys listed only if they are few."""
-    plain = _storage(closed, columns)
-    terms = [_compare(EqualTo, "system_to", NO_END)]
-    for name in columns:
-        values = plain.column(name)
-        is_uuid = closed.schema.field(name).type == pa.uuid()
-        distinct = pc.unique(values)
-        if len(distinct) <= _MAX_LISTED_KEYS:
-            listed = [UUID(bytes=v.as_py()) if is_uuid else _literal(v) for v in distinct]
-            terms.append(_compare(In, name, listed))
-        elif not is_uuid:
-            ends = pc.min_max(values)
-            terms.append(_compare(GreaterThanOrEqual, name, _literal(ends["min"])))
-            terms.append(_compare(LessThanOrEqual, name, _literal(ends["max"])))
+    plain = storage(closed, columns)
+    terms = [compare(EqualTo, "system_to", NO_END)]
+    terms += [may_be_among(name, plain.column(name)) for name in columns]
     return reduce(And, terms)
-
-
-def _compare(predicate: Any, name: str, value: Any) -> BooleanExpression:
-    """A predicate on a column; mypy's pydantic plugin mistakes the constructors of pyiceberg's."""
-    return predicate(name, value)
-
-
-def _literal(value: pa.Scalar) -> Any:
-    plain = value.as_py()
-    return plain.isoformat() if isinstance(value, pa.TimestampScalar | pa.Date32Scalar) else plain

@@ -34,6 +34,11 @@ HEADER = 24
 FIXED = 8 * VALUE + 4
 
 
+def last_of(value: bytes) -> int:
+    """The LAST of a key that `export` wrote."""
+    return int.from_bytes(value[:8], "little", signed=True)
+
+
 @inner
 def write_i64(out: Bytes, at: int, value: int) -> None:
     """A signed 64-bit integer, little-endian."""
