@@ -51,6 +51,9 @@ def run(
     repeats: Annotated[float, Share] = 0.01,
     broken: Annotated[float, Share] = 0.0,
     child_table: Annotated[bool, typer.Option(help="Load the arrays into a child table.")] = False,
+    kafka: Annotated[bool, typer.Option("--kafka", help="From a topic of a broker of its own.")] = False,
+    tiny: Annotated[bool, typer.Option("--tiny-batches", help="One record to a batch in the topic.")] = False,
+    stages: Annotated[bool, typer.Option(help="Also measure where the time of a load of files goes.")] = True,
     runs: Annotated[int, typer.Option(min=1, help="How often; the median counts.")] = 3,
     file: Annotated[Path | None, typer.Option(help="Use this file of the same workload.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write FILE.json and FILE.md.")] = None,
@@ -60,11 +63,14 @@ def run(
     from benchmarks.figures import report
     from benchmarks.runner import bench
     from benchmarks.stages import profile
+    from benchmarks.topics import Filling
     from benchmarks.workload import Workload
 
     workload = Workload(records, keys, True, late, corrections, repeats, broken, seed)
-    result = bench(workload, runs=runs, children=child_table, file=file)
-    result["stages"] = profile(workload, children=child_table, file=file)
+    filling = Filling(batched=not tiny) if kafka else None
+    result = bench(workload, runs=runs, children=child_table, file=file, filling=filling)
+    if stages:
+        result["stages"] = profile(workload, children=child_table, file=file)
     if save:
         save.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         save.with_suffix(".md").write_text(report(result), encoding="utf-8")

@@ -27,6 +27,7 @@ def report(result: dict[str, Any]) -> str:
                 ),
                 ("system", f"{machine['system']}, load {machine['load_before']} before"),
                 ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
+                ("source", conditions["source"]),
                 ("input", f"{conditions['bytes'] / workload['records']:.0f} B per record"),
                 *((name.replace("_", " "), str(value)) for name, value in workload.items()),
                 *((f"output: {name.replace('_', ' ')}", _plain(value)) for name, value in last.items()),

@@ -12,10 +12,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.topics import Filling, topic
 from benchmarks.workload import Workload, lake
 from pipeline.errors import BitlakeError
 
@@ -42,7 +44,14 @@ class Run:
     output: dict[str, Any] = field(default_factory=dict)
 
 
-def bench(workload: Workload, *, runs: int, children: bool, file: Path | None = None) -> dict[str, Any]:
+def bench(
+    workload: Workload,
+    *,
+    runs: int,
+    children: bool,
+    file: Path | None = None,
+    filling: Filling | None = None,
+) -> dict[str, Any]:
     """Make the workload's file, load it `runs` times into new lakes, and tell everything about it.
 
     Args:
@@ -50,17 +59,24 @@ def bench(workload: Workload, *, runs: int, children: bool, file: Path | None = 
         runs: how often; the median counts.
         children: with the child table.
         file: an existing file with these records.
+        filling: the records come from a topic that is filled like this.
     """
-    with tempfile.TemporaryDirectory(prefix="bitlake-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bitlake-bench-") as folder, ExitStack() as broker:
         data = file or Path(folder) / "records.jsonl"
         if file is None:
             workload.write(data)
-        taken = [_load(Path(folder) / f"lake{number}", data, children) for number in range(runs)]
+        config, words = lake(children=children), ["load", "bonds", str(data.resolve())]
+        if filling is not None:
+            properties = broker.enter_context(topic(Path(folder) / data.name, data, filling))
+            config += f"\nkafka: {json.dumps(properties)}\n"
+            words = ["run", "bonds", "--until-end"]
+        taken = [_load(Path(folder) / f"lake{number}", config, words) for number in range(runs)]
         return {
             "machine": machine(),
             "versions": versions(),
             "conditions": {
                 "workload": asdict(workload),
+                "source": "file" if filling is None else f"Kafka on the same cores, {filling}",
                 "child_table": children,
                 "bytes": data.stat().st_size,
             },
@@ -106,11 +122,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _load(folder: Path, data: Path, children: bool) -> Run:
+def _load(folder: Path, config: str, words: Sequence[str]) -> Run:
     folder.mkdir()
-    (folder / "lake.yaml").write_text(lake(children=children), encoding="utf-8")
-    line = [command(), "load", "bonds", str(data.resolve()), "--output", "json"]
-    run = _measure(line, folder)
+    (folder / "lake.yaml").write_text(config, encoding="utf-8")
+    run = _measure([command(), *words, "--output", "json"], folder)
     shutil.rmtree(folder)
     return run
 
