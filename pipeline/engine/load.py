@@ -16,7 +16,6 @@ from pipeline.engine.dataset import DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
-from pipeline.engine.run import Run
 from pipeline.engine.watching import Silent, Watcher
 from pipeline.errors import BadInput
 from pipeline.faults import reach
@@ -110,6 +109,8 @@ class Engine:
             Refused: stored offsets are not in the topic any more, or it was made anew.
             Unavailable: Kafka or the catalog does not answer.
         """
+        from pipeline.engine.run import Run
+
         chosen = [self._lake.dataset(name) for name in datasets] or list(self._lake.datasets)
         told = watching or (lambda _: Silent())
         run = Run(self._lake, self._sink, self._backend, chosen, told, take_over=take_over)

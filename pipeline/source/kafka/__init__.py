@@ -23,9 +23,23 @@ One `KafkaSource` serves many topics: a thread per broker fetches for all of the
 bounded queues, so that a topic nobody polls holds up no other; one more thread keeps the metadata fresh.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pipeline.source.kafka.block import NO_TIMESTAMP, KafkaBlock, Records
 from pipeline.source.kafka.headers import read_headers
-from pipeline.source.kafka.reader import TopicReader
-from pipeline.source.kafka.source import KafkaSource
+
+if TYPE_CHECKING:
+    from pipeline.source.kafka.reader import TopicReader
+    from pipeline.source.kafka.source import KafkaSource
 
 __all__ = ["NO_TIMESTAMP", "KafkaBlock", "KafkaSource", "Records", "TopicReader", "read_headers"]
+
+_HOMES = {"KafkaSource": "source", "TopicReader": "reader"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: loads of files need no client."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -107,7 +107,12 @@ def test_report() -> None:
     result = {
         "machine": machine(),
         "versions": versions(),
-        "conditions": {"workload": {"records": 10**6}, "child_table": True, "bytes": 2 * 10**8},
+        "conditions": {
+            "workload": {"records": 10**6},
+            "source": "file",
+            "child_table": True,
+            "bytes": 2 * 10**8,
+        },
         "runs": [vars(run) for run in runs],
         "median": median(10**6, runs),
     }
