@@ -1,8 +1,9 @@
 """Opening the Iceberg catalog that lake.yaml names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import (
@@ -32,6 +33,8 @@ from tenacity import (
 
 from pipeline.errors import BadConfiguration, Refused, Unavailable
 
+Call = TypeVar("Call", bound=Callable[..., Any])
+
 TRANSIENT: tuple[type[Exception], ...] = (
     CommitFailedException,
     CommitStateUnknownException,
@@ -43,19 +46,27 @@ TRANSIENT: tuple[type[Exception], ...] = (
 )
 """Errors of a catalog or an object store after which trying again can help (requests' are OSErrors)."""
 
-while_busy = retry(
-    retry=retry_if_exception_type(
-        (NoSuchNamespaceError, ServerError, ServiceUnavailableError, TooManyRequestsError)
-    ),
-    stop=stop_after_attempt(10),
-    wait=wait_random_exponential(multiplier=0.05, max=1),
-    reraise=True,
-)
+_BUSY = (NoSuchNamespaceError, ServerError, ServiceUnavailableError, TooManyRequestsError)
+
+
+def _again_after(*errors: type[Exception]) -> Callable[[Call], Call]:
+    decorator = retry(
+        retry=retry_if_exception_type(errors),
+        stop=stop_after_attempt(10),
+        wait=wait_random_exponential(multiplier=0.05, max=1),
+        reraise=True,
+    )
+    return cast(Callable[[Call], Call], decorator)
+
+
+while_busy = _again_after(*_BUSY)
 """Calls again, for some 3 seconds, what may be repeated while a catalog answers that it can't do it just now.
 
 REST catalogs answer so while another process is half-way through creating the same namespace or table. A
 catalog that does not answer at all is not waited for.
 """
+until_made = _again_after(*_BUSY, NoSuchTableError)
+"""The same for what creates a table, which may be gone for a moment when two do so at once."""
 
 _REFUSED = (UnauthorizedError, ForbiddenError, OAuthError)
 _DURABLE = "pipeline.sink.durable.DurableFileIO"

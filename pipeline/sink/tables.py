@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.errors import Refused
 from pipeline.schema import RESERVED, Column, Kind, TableSchema
-from pipeline.sink.catalog import while_busy
+from pipeline.sink.catalog import until_made, while_busy
 from pipeline.sink.conventions import DATASET, JSON, KEY, MODE, TABLE
 from pipeline.sink.dead_letter_table import DEAD_LETTERS, DOCS
 from pipeline.sink.partitions import partition_spec
@@ -94,7 +94,7 @@ def open_dead_letters(catalog: Catalog, identifier: str) -> Table:
         return _create(catalog, identifier, schema, PartitionSpec(), BASE_PROPERTIES)
 
 
-@while_busy
+@until_made
 def _create(
     catalog: Catalog, identifier: str, schema: Schema, spec: PartitionSpec, properties: dict[str, str]
 ) -> Table:
