@@ -6,6 +6,7 @@
 
 import os
 import signal
+import threading
 
 VARIABLE = "BITLAKE_FAULT"
 
@@ -50,13 +51,14 @@ class _Fault:
         self.name, _, times = text.partition(":")
         if self.name not in POINTS:
             raise ValueError(f"{VARIABLE}={text}: the points are {', '.join(POINTS)}")
-        self.left = int(times or 1)
+        self.left, self._lock = int(times or 1), threading.Lock()
 
     def passed(self, name: str) -> None:
         if name == self.name:
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            with self._lock:
+                self.left -= 1
+                if self.left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
 
 _fault = _Fault(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None

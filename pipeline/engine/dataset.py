@@ -328,7 +328,6 @@ class DatasetWriter:
         if rested and self.position.horizon - self._swept_to >= self._idle_after // 10:
             self._checkpoint()
             self._timelines.leave(self.position.horizon - self._idle_after)
-            reach("after-leaving")
             self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
 
     def _read_back(self, timelines: Timelines, numbers: Ints) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
@@ -29,6 +30,9 @@ from pipeline.sink.tables import Mode, TableOptions
 from pipeline.sink.upsert import Change, UpsertRows, rewrite
 
 log = logging.getLogger(__name__)
+
+WRITERS = 2
+"""Data files of an epoch that are written at the same time."""
 
 
 class LakeSink:
@@ -182,7 +186,10 @@ class LakeSink:
                 table = self._table(self._dead_letter_table)
                 files = self._plan(table, write_rows(table, [epoch.dead_letters], name, "dead"))
                 written.append(TableFiles(self._dead_letter_table, files))
-            written += [self._write_table(rows, name, upsert=upsert) for rows in reversed(epoch.tables)]
+            tables = tuple(reversed(epoch.tables))
+            for rows in tables:
+                self._evolve(rows.schema, self._table(rows.schema.identifier))
+            written += self._write_upserts(tables, name) if upsert else self._write_all(tables, name)
         self._uncommitted[dataset] = name.attempt
         return FileList(dataset, name.attempt, epoch.position, tuple(written))
 
@@ -283,16 +290,23 @@ class LakeSink:
                 if iceberg.needs_evolution(table, existing):
                     iceberg.evolve(table, existing)
 
-    def _write_table(self, rows: TableRows, name: FileName, *, upsert: bool) -> TableFiles:
-        identifier = rows.schema.identifier
-        table = self._table(identifier)
-        self._evolve(rows.schema, table)
-        if upsert:
-            return self._write_upsert(table, rows, name)
-        opened = self._plan(table, write_rows(table, rows.open, name, "open"))
-        return TableFiles(
-            identifier, opened + self._plan(table, write_rows(table, rows.closed, name, "closed"))
-        )
+    def _write_all(self, tables: Sequence[TableRows], name: FileName) -> list[TableFiles]:
+        """Write open and closed rows of all tables, two files at a time: a last epoch has the cores alone."""
+
+        def write(rows: TableRows, chunks: Iterable[pa.Table], kind: str) -> tuple[PlannedFile, ...]:
+            table = self._table(rows.schema.identifier)
+            return self._plan(table, write_rows(table, chunks, name, kind))
+
+        with ThreadPoolExecutor(WRITERS, "write") as pool:
+            opened = [pool.submit(write, rows, rows.open, "open") for rows in tables]
+            closed = [pool.submit(write, rows, rows.closed, "closed") for rows in tables]
+            return [
+                TableFiles(rows.schema.identifier, a.result() + b.result())
+                for rows, a, b in zip(tables, opened, closed, strict=True)
+            ]
+
+    def _write_upserts(self, tables: Sequence[TableRows], name: FileName) -> list[TableFiles]:
+        return [self._write_upsert(self._table(rows.schema.identifier), rows, name) for rows in tables]
 
     def _write_upsert(self, table: Table, rows: TableRows, name: FileName) -> TableFiles:
         sorted_ = UpsertRows.of(rows)
