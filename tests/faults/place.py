@@ -20,12 +20,13 @@ from pipeline.sink.catalog import open_catalog
 from pipeline.sink.epoch import Position, newest_summary
 from pipeline.sink.lake_sink import LakeSink
 from state import open_state
-from tests.faults.runs import OUTCOME, Load
+from tests.faults.runs import OUTCOME, Deed, Load
 from tests.forks import Forks
 from tests.invariants import Evidence, check, resumed, same_state
 from tests.model import Model
 from tests.model.compare import history_json
 from tests.model.generate import Entry
+from tests.model.oracle import Origin
 from tests.model.strategies import random_stream
 
 KILLED = -9
@@ -63,31 +64,31 @@ class Place:
         path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         return str(path)
 
-    def kill(self, load: Load, point: str) -> None:
+    def kill(self, load: Deed, point: str) -> None:
         """Load until the process dies at `point`, which it must reach."""
         status = self._run(load, point)
         assert status == KILLED, f"ended with {status} and never came to {point}"
 
-    def finish(self, load: Load) -> dict[str, Any]:
+    def finish(self, load: Deed) -> dict[str, Any]:
         """Load to the end; the summary."""
         outcome = self.outcome(load)
         assert "error" not in outcome, outcome
         return outcome
 
-    def refused(self, load: Load, error: str = "Refused") -> str:
+    def refused(self, load: Deed, error: str = "Refused") -> str:
         """Load, which must fail; the message."""
         assert self._run(load) == 0
         outcome = self._outcome()
         assert outcome.get("error") == error, outcome
         return str(outcome["message"])
 
-    def outcome(self, load: Load) -> dict[str, Any]:
+    def outcome(self, load: Deed) -> dict[str, Any]:
         """Load; the summary, or the error and its message."""
         before = self.committed(load.dataset)
         assert self._run(load) == 0
         return self._resumed(load.dataset, before)
 
-    def stop(self, load: Load, point: str) -> int:
+    def stop(self, load: Deed, point: str) -> int:
         """Load until the process stops at `point`; its id, for `resume`."""
         return self.forks.run_until_stopped(*self._words(replace(load, mishap=f"stop@{point}")))
 
@@ -145,13 +146,17 @@ class Place:
     def check(self, model: Model, *, exact_times: bool = True) -> None:
         """What the tables hold is what the model says: rows, dead letters, offsets and clocks."""
         name = model.dataset.name
-        position = self.position(name)
-        assert position.offsets == ({0: model.records} if model.records else {})
-        if exact_times:
-            assert position.clocks == model.clocks
+        self.check_position(model, exact_times=exact_times)
         self.check_rows(model)
         self._check_dead_letters(model)
         self.check_invariants(model)
+
+    def check_position(self, model: Model, *, exact_times: bool) -> None:
+        """The tables are where the model is."""
+        position = self.position(model.dataset.name)
+        assert position.offsets == ({0: model.records} if model.records else {})
+        if exact_times:
+            assert position.clocks == model.clocks
 
     def check_invariants(self, model: Model) -> None:
         """What must hold of any tables holds of these, and the state is what they give."""
@@ -184,30 +189,35 @@ class Place:
     def _check_rows(self, model: Model, table: str) -> None:
         """Every appended row is in the table once, open twins of closed rows too."""
         sink = LakeSink(self.catalog, self.lake.config.dead_letters.table)
-        names = ("source_offset", "closed_by_offset")
+        names = ("source_partition", "source_offset", "closed_by_partition", "closed_by_offset")
         got: Counter[tuple[Any, ...]] = Counter()
         for batch in sink.scan_versions(self.lake.tables[table]):
             got.update(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
         rows = model.history(table) if self._upsert(model.dataset.name) else model.rows
         rows = [row for row in rows if row.table == table]
-        assert got == Counter((row.opened.offset, row.closed.offset if row.closed else None) for row in rows)
+        assert got == Counter((*_origin(row.opened), *_origin(row.closed)) for row in rows)
 
     def _check_dead_letters(self, model: Model) -> None:
         rows = self.catalog.load_table(self.lake.config.dead_letters.table).scan().to_arrow().to_pylist()
         mine = [row for row in rows if row["dataset"] == model.dataset.name]
-        assert sorted(row["offset"] for row in mine) == [letter.offset for letter in model.dead], mine
+        found = sorted((row["partition"], row["offset"]) for row in mine)
+        assert found == sorted((letter.partition, letter.offset) for letter in model.dead), mine
         assert len({row["id"] for row in mine}) == len(mine)
 
     def _upsert(self, dataset: str) -> bool:
         return self.lake.config.dataset(dataset).mode is Mode.UPSERT
 
-    def _run(self, load: Load, fault: str = "") -> int:
+    def _run(self, load: Deed, fault: str = "") -> int:
         return self.forks.run(*self._words(load), fault=fault)
 
-    def _words(self, load: Load) -> tuple[str, str, str]:
-        return "load", str(self.folder), json.dumps(asdict(load))
+    def _words(self, load: Deed) -> tuple[str, str, str]:
+        return load.action, str(self.folder), json.dumps(asdict(load))
 
     def _outcome(self) -> dict[str, Any]:
         outcome: dict[str, Any] = json.loads((self.folder / OUTCOME).read_text())
         assert outcome["befell"], "nothing befell it"
         return outcome
+
+
+def _origin(origin: Origin | None) -> tuple[int | None, int | None]:
+    return (None, None) if origin is None else (origin.partition, origin.offset)

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pipeline.engine.dataset
 import pipeline.engine.load
 import pipeline.sink.commit
 import pipeline.sink.lake_sink
 import pipeline.sink.rest
+import pipeline.source.kafka.records
+import pipeline.source.kafka.work
 from pipeline import faults
 from pipeline.errors import BitlakeError
 from pipeline.lake import Lake
@@ -34,7 +36,7 @@ OUTCOME = "outcome.json"
 
 @dataclass(frozen=True)
 class Load:
-    """What a process does.
+    """A process that loads files.
 
     Attributes:
         dataset, files, envelope: as `Lake.load_files` takes them.
@@ -43,12 +45,32 @@ class Load:
         now: what its clock says, in microseconds; 0: the right time.
     """
 
+    action: ClassVar[str] = "load"
     dataset: str
     files: Sequence[str]
     envelope: bool = True
     checkpoint_records: int = 8_000_000
     mishap: str = ""
     now: int = 0
+
+
+@dataclass(frozen=True)
+class Follow:
+    """A process that follows a dataset's topic until its end.
+
+    Attributes:
+        dataset, take_over: as `Lake.run` takes them.
+        checkpoint_records, mishap: as in `Load`.
+    """
+
+    action: ClassVar[str] = "follow"
+    dataset: str
+    take_over: bool = False
+    checkpoint_records: int = 8_000_000
+    mishap: str = ""
+
+
+Deed = Load | Follow
 
 
 def run(action: str, place: str, text: str) -> None:
@@ -65,16 +87,29 @@ def run(action: str, place: str, text: str) -> None:
 def load(place: Path, text: str) -> dict[str, Any]:
     """Load as `text` says."""
     wanted = Load(**json.loads(text))
-    pipeline.engine.dataset.CHECKPOINT_RECORDS = wanted.checkpoint_records
     pipeline.engine.load.FileSource = functools.partial(FileSource, block_records=BLOCK_RECORDS)  # type: ignore
-    pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
-    pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS
     if wanted.now:
         time.time_ns = lambda: wanted.now * 1000
+    lake = _open(place, wanted)
+    return asdict(lake.load_files(wanted.dataset, wanted.files, envelope=wanted.envelope))
+
+
+def follow(place: Path, text: str) -> dict[str, Any]:
+    """Follow as `text` says."""
+    wanted = Follow(**json.loads(text))
+    pipeline.source.kafka.work.BLOCK_RECORDS = BLOCK_RECORDS
+    lake = _open(place, wanted)
+    return asdict(lake.run([wanted.dataset], until_end=True, take_over=wanted.take_over))
+
+
+def _open(place: Path, wanted: Deed) -> Lake:
+    pipeline.engine.dataset.CHECKPOINT_RECORDS = wanted.checkpoint_records
+    pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
+    pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS
     lake = Lake.open(place / "lake.yaml", {})
     if wanted.mishap:
         befall(wanted.mishap, lake)
-    return asdict(lake.load_files(wanted.dataset, wanted.files, envelope=wanted.envelope))
+    return lake
 
 
 def describe_state(place: Path, dataset: str) -> dict[str, Any]:
@@ -83,11 +118,16 @@ def describe_state(place: Path, dataset: str) -> dict[str, Any]:
     return {"held": held, "rebuilt": rebuilt}
 
 
-_ACTIONS: dict[str, Callable[[Path, str], dict[str, Any]]] = {"load": load, "state": describe_state}
+_ACTIONS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
+    "load": load,
+    "follow": follow,
+    "state": describe_state,
+}
 
 
 def warm_up() -> None:
     """Have every kernel loaded; with the state in memory, for RocksDB's threads would not survive a fork."""
+    pipeline.source.kafka.records.warm()
     opened = pipeline.engine.load.open_state
     pipeline.engine.load.open_state = lambda *_: MemoryState()
     try:
