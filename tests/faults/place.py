@@ -145,7 +145,6 @@ class Place:
 
     def check(self, model: Model, *, exact_times: bool = True) -> None:
         """What the tables hold is what the model says: rows, dead letters, offsets and clocks."""
-        name = model.dataset.name
         self.check_position(model, exact_times=exact_times)
         self.check_rows(model)
         self._check_dead_letters(model)
