@@ -64,7 +64,7 @@ class Workload:
         return size
 
 
-def lake(*, children: bool = True, records_per_epoch: int = 500_000) -> str:
+def lake(*, children: bool = True, records_per_epoch: int = 1_000_000) -> str:
     """The lake.yaml for a workload: its dataset ``bonds``, with the child table or without."""
     return (_LAKE + (_CHILD if children else "")).replace("RECORDS", str(records_per_epoch))
 
