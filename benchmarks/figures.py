@@ -13,8 +13,8 @@ def report(result: dict[str, Any]) -> str:
     parts = [
         f"# {workload['records']:,} records {kind} the child table",
         (
-            f"**{middle['records_per_second']:,} records/s** (median of {len(result['runs'])} runs;"
-            f" whole process, {middle['wall_seconds']} s),"
+            f"{_load(middle)}**{middle['records_per_second']:,} records/s** for the whole process"
+            f" ({middle['wall_seconds']} s), medians of {len(result['runs'])} runs,"
             f" {middle['cpu_microseconds_per_record']} µs of CPU per record,"
             f" peak memory {_gigabytes(middle['peak_pss'])}."
         ),
@@ -34,11 +34,12 @@ def report(result: dict[str, Any]) -> str:
             ],
         ),
         table(
-            ("run", "wall s", "CPU s", "records/s", "peak RSS"),
+            ("run", "wall s", "load s", "CPU s", "records/s", "peak RSS"),
             [
                 (
                     str(number),
                     f"{run['wall_seconds']:.2f}",
+                    f"{run['load_seconds']:.2f}",
                     f"{run['cpu_seconds']:.2f}",
                     f"{workload['records'] / run['wall_seconds']:,.0f}",
                     _gigabytes(run["peak_rss"]),
@@ -64,6 +65,11 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _load(middle: dict[str, float]) -> str:
+    rate = middle["load_records_per_second"]
+    return f"**{rate:,} records/s** from the first line to the last committed row, " if rate else ""
 
 
 def _gigabytes(size: float) -> str:

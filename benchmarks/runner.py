@@ -31,6 +31,7 @@ class Run:
 
     Attributes:
         wall_seconds: on the clock; starting Python and importing included.
+        load_seconds: from the first line read to the last row committed, as the log tells, or 0.
         cpu_seconds: user and system time of the process and its children.
         peak_rss: bytes, of the process.
         peak_pss: bytes, sampled four times a second, of the process and its children.
@@ -38,6 +39,7 @@ class Run:
     """
 
     wall_seconds: float
+    load_seconds: float
     cpu_seconds: float
     peak_rss: int
     peak_pss: int
@@ -88,9 +90,11 @@ def bench(
 def median(records: int, runs: Sequence[Run]) -> dict[str, float]:
     """The medians over the runs, and per record."""
     wall = statistics.median(run.wall_seconds for run in runs)
+    load = statistics.median(run.load_seconds for run in runs)
     cpu = statistics.median(run.cpu_seconds for run in runs)
     return {
         "records_per_second": round(records / wall),
+        "load_records_per_second": round(records / load) if load else 0,
         "wall_seconds": round(wall, 3),
         "cpu_microseconds_per_record": round(cpu / records * 1e6, 3),
         "peak_rss": max(run.peak_rss for run in runs),
@@ -125,7 +129,7 @@ def versions() -> dict[str, str]:
 def _load(folder: Path, config: str, words: Sequence[str]) -> Run:
     folder.mkdir()
     (folder / "lake.yaml").write_text(config, encoding="utf-8")
-    run = _measure([command(), *words, "--output", "json"], folder)
+    run = _measure([command(), *words, "--output", "json", "--log-format", "json"], folder)
     shutil.rmtree(folder)
     return run
 
@@ -139,9 +143,12 @@ def command() -> str:
 
 
 def _measure(command: list[str], folder: Path) -> Run:
-    with (folder / "output").open("w+", encoding="utf-8") as output:
+    with (
+        (folder / "output").open("w+", encoding="utf-8") as output,
+        (folder / "log").open("w+", encoding="utf-8") as log,
+    ):
         begin = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, stdout=output)
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=log)
         watcher = _MemoryWatcher(process.pid)
         watcher.start()
         _, status, usage = os.wait4(process.pid, 0)
@@ -150,13 +157,20 @@ def _measure(command: list[str], folder: Path) -> Run:
         peak = watcher.stop()
         output.seek(0)
         lines = output.read().splitlines()
+        log.seek(0)
+        told = log.read()
     if process.returncode != 0:
         raise BitlakeError(
             f"`{' '.join(command)}` ended with status {process.returncode}",
-            next_step="see its messages above",
+            next_step=told[-2000:],
         )
     last = json.loads(lines[-1]) if lines else {}
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, peak, last)
+    return Run(wall, _load_seconds(told), usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, peak, last)
+
+
+def _load_seconds(log: str) -> float:
+    lines = (json.loads(line) for line in log.splitlines() if line.startswith("{"))
+    return next((line["seconds"] for line in lines if line["event"] == "loaded"), 0.0)
 
 
 class _MemoryWatcher(threading.Thread):

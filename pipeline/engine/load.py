@@ -1,5 +1,7 @@
 """Loading files: blocks are read and decoded ahead on threads of their own, applied on the caller's."""
 
+import dataclasses
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +27,8 @@ from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
 from pipeline.source.files import FileSource
 from state import StateBackend, open_state
+
+log = logging.getLogger(__name__)
 
 TICK = 0.5
 """Seconds after which a source that gives nothing is left, to see whether an epoch is due."""
@@ -130,13 +134,14 @@ class _Load:
         watcher: Watcher,
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
-        self._records, self._envelope = 0, envelope
+        self._dataset, self._records, self._envelope = dataset, 0, envelope
         config = lake.dataset(dataset)
         self._writer = DatasetWriter(
             lake, config, sink, backend, committed=self._committed, terms=Terms(envelope=envelope)
         )
 
     def run(self, files: Sequence[str | Path]) -> Summary:
+        begin = time.perf_counter()
         try:
             sources = [FileSource(path) for path in files]
             identities = [source.identity for source in sources]
@@ -158,7 +163,12 @@ class _Load:
             self._writer.close()
         reach("before-report")
         self._writer.report(finished)
+        self._log(time.perf_counter() - begin)
         return self._summary
+
+    def _log(self, seconds: float) -> None:
+        counts = dataclasses.asdict(self._summary)
+        log.info("loaded", extra={"dataset": self._dataset, "seconds": round(seconds, 3), **counts})
 
     def _load(self, source: FileSource, begun: Progress) -> Progress:
         identity = source.identity

@@ -101,8 +101,8 @@ def test_a_run_is_measured(tmp_path: Path) -> None:
 
 def test_report() -> None:
     runs = [
-        Run(2.0, 3.0, 1 << 30, 1 << 30, {"records": 10**6}),
-        Run(4.0, 3.0, 2 << 30, 1 << 30, {"records": 10**6}),
+        Run(2.0, 1.0, 3.0, 1 << 30, 1 << 30, {"records": 10**6}),
+        Run(4.0, 3.0, 3.0, 2 << 30, 1 << 30, {"records": 10**6}),
     ]
     result = {
         "machine": machine(),
@@ -118,6 +118,7 @@ def test_report() -> None:
     }
     page = report(result)
     assert "**333,333 records/s**" in page
+    assert "**500,000 records/s** from the first line" in page
     assert "200 B per record" in page
     assert "| decode | 0.500 |" in stages({"decode": 0.5}, 10**6)
 
