@@ -15,6 +15,7 @@ from pipeline.engine.dataset import HEARTBEAT_SECONDS, DatasetWriter, Decoded, T
 from pipeline.engine.epoch import Summary
 from pipeline.engine.patience import Patience
 from pipeline.engine.watching import Watcher
+from pipeline.errors import Unavailable
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.kafka import KafkaBlock, KafkaSource, Records, TopicReader
@@ -77,6 +78,7 @@ class Run:
             watcher.committed(position, summary)
 
         try:
+            patience = Patience(PATIENCE_SECONDS if until_end else math.inf, stop)
             writer = DatasetWriter(
                 self._lake,
                 dataset,
@@ -85,13 +87,13 @@ class Run:
                 committed=committed,
                 terms=Terms(
                     share=len(self._datasets),
-                    patience=Patience(PATIENCE_SECONDS if until_end else math.inf, stop),
+                    patience=patience,
                     lease_seconds=max(LEASE_SECONDS, 3 * self._lake.commit.seconds),
                     take_over=self._take_over,
                 ),
             )
             try:
-                Following(source, dataset.topic, writer, stop, watcher).run(until_end=until_end)
+                Following(source, dataset.topic, writer, patience, watcher).run(until_end=until_end)
             finally:
                 writer.close()
         except BaseException as failure:  # noqa: BLE001 - raised by `run`, once the others have committed
@@ -121,11 +123,11 @@ class Following:
         source: KafkaSource,
         topic: str,
         writer: DatasetWriter,
-        stop: threading.Event,
+        patience: Patience,
         watcher: Watcher,
     ) -> None:
         self._source, self._topic, self._writer = source, topic, writer
-        self._stop, self._watcher, self._records = stop, watcher, 0
+        self._patience, self._watcher, self._records = patience, watcher, 0
         self._caught_up = False
 
     def run(self, *, until_end: bool) -> None:
@@ -147,6 +149,15 @@ class Following:
                 writer.cut_if_due()
             writer.cut(though_empty=writer.horizon_waits())
 
+    def _poll(self, reader: TopicReader) -> list[KafkaBlock]:
+        """What comes next; nothing more where brokers are away while the run is stopped."""
+        try:
+            return self._patience.call(lambda: reader.poll(TICK))
+        except Unavailable:
+            if self._patience.stop.is_set():
+                return []
+            raise
+
     def _told(self, drained: Drained) -> None:
         """Log the first time that a topic is read to its end."""
         if not self._caught_up and len(drained.times) == len(drained.partitions):
@@ -156,9 +167,8 @@ class Following:
     def _decoded(
         self, reader: TopicReader, ends: Mapping[int, int] | None
     ) -> Iterator[tuple[KafkaBlock, Decoded] | Drained]:
-        while not self._stop.is_set():
-            blocks = reader.poll(TICK)
-            for block in blocks:
+        while not self._patience.stop.is_set():
+            for block in self._poll(reader):
                 part = block if ends is None else _before(block, ends.get(block.partition, 0))
                 if part is not None:
                     yield part, self._writer.decode(part)
