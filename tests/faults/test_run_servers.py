@@ -193,8 +193,10 @@ def test_a_topic_deleted_and_made_anew(more: int, tmp_path: Path, forks: Forks, 
 def test_a_topic_deleted_while_it_is_read(anew: bool, tmp_path: Path, forks: Forks, broker: Kafka) -> None:
     story = RunStory(tmp_path, forks, broker, 84, settings=impatient(broker))
     story.ends_well()
-    before = copy.deepcopy(story.topic.model)
     with pytest.raises(AssertionError, match="was deleted"), story.place.running() as failures:
+        story.topic.grow(5)
+        story.read_all()
+        before = copy.deepcopy(story.topic.model)
         broker.delete_topic(story.topic.name)
         if anew:
             broker.create_topic(story.topic.name, PARTITIONS, retention_ms=-1)
