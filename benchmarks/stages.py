@@ -37,8 +37,10 @@ _MADE: tuple[tuple[str, Any, str], ...] = (
     ("write Parquet", lake_sink, "write_rows"),
 )
 """Steps that make one thing after the other, when they are asked."""
-_ORDER = ("read lines", "decode", "look keys up", "apply", "pack the log", "gather rows", "write Parquet")
-_ORDER += ("write the log", "commit")
+_ORDER = (
+    "read lines", "decode", "look keys up", "apply", "pack the log", "gather rows", "write Parquet",
+    "write the log", "commit",
+)  # fmt: skip
 
 
 def profile(workload: Workload, *, children: bool, file: Path | None = None) -> dict[str, float]:
