@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from pipeline.engine.epoch import Summary
+from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.epoch import Position
 
 _SECONDS_PER_LINE = 5.0
@@ -94,7 +95,7 @@ class Live(Display):
         )
 
 
-class LoadWatcher:
+class LoadWatcher(Watcher):
     """The engine's watcher that feeds a display.
 
     Attributes:
@@ -123,11 +124,11 @@ class LoadWatcher:
         """See above."""
         return self._load.committed
 
-    def committed(self, position: Position, summary: Summary) -> None:
+    def committed(self, epoch: Committed) -> None:
         """An epoch is in every table."""
         with self._lock:
-            self.position = position
-            self._load.committed += summary
+            self.position = epoch.position
+            self._load.committed += epoch.summary
             self._display.show(self._load)
 
 

@@ -1,16 +1,23 @@
 """`bitlake run`."""
 
 import dataclasses
+import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.options import settings
+
+if TYPE_CHECKING:
+    from pipeline.engine.watching import Watcher
+    from pipeline.lake import Lake
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -23,6 +30,19 @@ def run(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Take datasets from a writer that has died with its lease.")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            envvar="BITLAKE_METRICS_PORT",
+            min=0,
+            max=65535,
+            help="Serve /metrics for Prometheus, /healthz and /readyz on this port.",
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option("--metrics-host", help="The address to serve them on.")
+    ] = "127.0.0.1",
     fail_on_dead_letters: Annotated[
         bool, typer.Option("--fail-on-dead-letters", help="Exit with status 1 if there are any.")
     ] = False,
@@ -34,17 +54,43 @@ def run(
     lake = Lake.open(settings.config)
     stop = threading.Event()
     display = Silence if settings.quiet else Lines
-    with _stopped_by_signals(stop):
+
+    def shown(name: str) -> LoadWatcher:
+        return LoadWatcher(name, display())
+
+    served = _served(lake, datasets or (), shown, metrics_host, metrics_port)
+    with _stopped_by_signals(stop), served as watching:
         summary = lake.run(
             datasets or (),
             until_end=until_end,
             stop=stop,
             take_over=take_over,
-            watching=lambda name: LoadWatcher(name, display()),
+            watching=watching,
         )
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and fail_on_dead_letters:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _served(
+    lake: "Lake",
+    datasets: Sequence[str],
+    shown: Callable[[str], "Watcher"],
+    host: str,
+    port: int | None,
+) -> Iterator[Callable[[str], "Watcher"]]:
+    """Who is told how datasets get on, while the metrics are served."""
+    if port is None:
+        yield shown
+        return
+    from pipeline.metrics import Metrics, serve
+
+    chosen = [lake.config.dataset(name) for name in datasets] or lake.config.datasets
+    metrics = Metrics([dataset.name for dataset in chosen], lake.config.commit.seconds)
+    with serve(metrics, host, port) as served:
+        log.info("serving metrics", extra={"host": host, "port": served})
+        yield metrics.watching(shown)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.engine.epoch import Draft, Summary
+from pipeline.engine.epoch import Draft
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import layout_of
 from pipeline.engine.patience import Patience
 from pipeline.engine.timelines import Timelines, new_rows
+from pipeline.engine.watching import Committed
 from pipeline.faults import reach
 from pipeline.sink.epoch import Epoch, Position, TableRows
 from pipeline.sink.lake_sink import LakeSink
@@ -46,7 +47,7 @@ class Committer:
         journal: Journal,
         timelines: Timelines,
         topic: str,
-        committed: Callable[[Position, Summary], None],
+        committed: Callable[[Committed], None],
         patience: Patience,
     ) -> None:
         self._patience = patience
@@ -130,7 +131,8 @@ class Committer:
         self._patience.call(lambda: self._sink.commit(files))
         self._journal.finish(position)
         reach("after-state")
-        summary = cut.draft.total()
+        told = _told(cut, written - begun, time.perf_counter() - written)
+        summary = told.summary
         log.info(
             "committed",
             extra={
@@ -142,13 +144,13 @@ class Committer:
                 "no_ops": summary.no_ops,
                 "dead_letters": summary.dead_letters,
                 "versions": summary.versions,
-                "write_seconds": round(written - begun, 3),
-                "commit_seconds": round(time.perf_counter() - written, 3),
+                "write_seconds": round(told.write_seconds, 3),
+                "commit_seconds": round(told.commit_seconds, 3),
             },
         )
         cut.draft.rows.filled[0] = 0
         self._spare.put(cut.draft.rows)
-        self._committed(position, summary)
+        self._committed(told)
 
     def _epoch(self, cut: Cut) -> Epoch:
         draft, timelines = cut.draft, self._timelines
@@ -156,3 +158,16 @@ class Committer:
         versions = gather(draft.dataset, self._topic, timelines.store, timelines.keys, fields)
         tables = tuple(TableRows(v.schema, v.open, v.closed) for v in versions)
         return Epoch(draft.dataset, cut.position, tables, draft.dead_letters(cut.position))
+
+
+def _told(cut: Cut, write_seconds: float, commit_seconds: float) -> Committed:
+    draft, summary = cut.draft, cut.draft.total()
+    return Committed(
+        cut.position,
+        summary,
+        draft.versions(summary),
+        draft.tally,
+        0.0 if draft.first is None else time.monotonic() - draft.first,
+        write_seconds,
+        commit_seconds,
+    )

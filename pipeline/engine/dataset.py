@@ -24,7 +24,7 @@ from pipeline.engine.arrival import (
 )
 from pipeline.engine.committer import Committer, Cut
 from pipeline.engine.dead_letters import Origin
-from pipeline.engine.epoch import Draft, Summary
+from pipeline.engine.epoch import Draft
 from pipeline.engine.journal import Journal
 from pipeline.engine.letters import Letters
 from pipeline.engine.options import decode_options
@@ -32,10 +32,11 @@ from pipeline.engine.patience import Patience
 from pipeline.engine.progress import Progress
 from pipeline.engine.rebuild import read_back
 from pipeline.engine.recover import make_anew, restore, settle
+from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import Timelines
+from pipeline.engine.watching import Committed, StateCounts
 from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
-from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.lease import Tenant
 from pipeline.sink.tables import Mode
@@ -74,6 +75,7 @@ class Terms:
         patience: how long servers that are away are waited for.
         lease_seconds: how long an epoch keeps other writers away; 0: they are only kept from this epoch.
         take_over: the dataset is taken from another writer.
+        closely: epochs are to have a tally.
     """
 
     envelope: bool = False
@@ -81,6 +83,7 @@ class Terms:
     patience: Patience = field(default_factory=Patience)
     lease_seconds: float = 0.0
     take_over: bool = False
+    closely: bool = False
 
 
 class DatasetWriter:
@@ -105,7 +108,7 @@ class DatasetWriter:
         sink: LakeSink,
         backend: StateBackend,
         *,
-        committed: Callable[[Position, Summary], None],
+        committed: Callable[[Committed], None],
         terms: "Terms | None" = None,
     ) -> None:
         terms = terms or Terms()
@@ -129,7 +132,8 @@ class DatasetWriter:
         self._sink, self._schema, self._idle_after = sink, schema, config.state_ttl_us
         self.position = restore(sink, self._journal, schema, self._timelines, self._seed)
         self._decoder = Decoder(schema, decode_options(config, envelope=terms.envelope), self._seed)
-        self._draft, self._envelope = Draft(schema), terms.envelope
+        self._backend, self._closely = backend, terms.closely
+        self._draft, self._envelope = Draft(schema, tally=self._new_tally()), terms.envelope
         self._logged = self._timelines.replayed
         self._memory = (lake.state_memory or physical_memory() // 2) // terms.share
         self._partitions: frozenset[int] = frozenset((files_partition(self.position),))
@@ -277,7 +281,7 @@ class DatasetWriter:
         self._told, self._committed_at = self.position, time.monotonic()
         self._logged += draft.summary.records
         self._committer.commit(Cut(draft, self.position))
-        self._draft = Draft(draft.dataset, self._committer.spare_rows())
+        self._draft = Draft(draft.dataset, self._committer.spare_rows(), tally=self._new_tally())
         if self._logged >= CHECKPOINT_RECORDS:
             self._checkpoint()
 
@@ -299,9 +303,26 @@ class DatasetWriter:
         if self.position.progress == load.to_json():
             self._journal.report(self.position.progress)
 
+    def state(self) -> StateCounts:
+        """The dataset's keys; from any thread."""
+        timelines = self._timelines
+        met = timelines.lookups
+        return StateCounts(
+            keys=int(timelines.keys.used[0]),
+            memory_bytes=timelines.used(),
+            met=met.met,
+            restored=met.restored,
+            read_back=met.read_back,
+            new=met.new,
+            disk_bytes=self._backend.size().disk_bytes,
+        )
+
     def close(self) -> None:
         """Wait for the epochs handed over; what was not cut is forgotten, to be read again."""
         self._committer.close()
+
+    def _new_tally(self) -> Tally | None:
+        return Tally(self._config.valid_time is ValidTime.DATE) if self._closely else None
 
     def _tell_strayed(self, keys: int) -> None:
         """Keys in several partitions: their order is not that of any of them."""

@@ -9,13 +9,14 @@ import pyarrow as pa
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import to_log
 from pipeline.engine.dead_letters import Origin, buried, dead_rows, replayed, replayed_rows
+from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import ROW_LIMIT, Applied, new_rows
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.source.block import Block
 from pipeline.source.kafka import KafkaBlock
 from pipeline.temporal.apply import CHANGED, NO_OP
-from pipeline.temporal.change import OPEN, R_TO, Rows
+from pipeline.temporal.change import OPEN, R_TABLE, R_TO, Rows
 
 DEAD_BYTES = 256 << 20
 """Bytes of dead letters at which an epoch is full."""
@@ -50,6 +51,8 @@ class Draft:
         log: log entries, one per batch.
         dead: its dead letters, as `buried` gives them.
         replayed: the dead letters that were applied again, as they were.
+        tally: what else is to be counted, if anything.
+        first: when its first record came; None before.
     """
 
     dataset: DatasetSchema
@@ -57,8 +60,10 @@ class Draft:
     log: list[bytes] = field(default_factory=list)
     dead: list[pa.Table] = field(default_factory=list)
     replayed: list[pa.Table] = field(default_factory=list)
+    tally: Tally | None = None
     summary: Summary = Summary()
     started: float = field(default_factory=time.monotonic)
+    first: float | None = None
     _dead_bytes: int = 0
 
     def add(
@@ -85,6 +90,8 @@ class Draft:
         if letters is not None:
             self.dead.append(letters)
             self._dead_bytes += letters.nbytes
+            if self.tally is not None:
+                self.tally.bury(letters)
 
     def add_replayed(self, batch: Batch, letters: pa.Table, applied: Applied, done: slice) -> bool:
         """The same for dead letters: those that are changes now; an epoch holds either letters or records.
@@ -102,6 +109,9 @@ class Draft:
 
     def _note(self, batch: Batch, applied: Applied, done: slice) -> tuple[int, int]:
         """Log the changes; how many they are, and how many no-ops."""
+        self.first = self.first or time.monotonic()
+        if self.tally is not None:
+            self.tally.add(applied, done)
         outcome = applied.changes.outcome[done]
         changes, no_ops = np.count_nonzero(outcome == CHANGED), np.count_nonzero(outcome == NO_OP)
         if changes:
@@ -128,3 +138,12 @@ class Draft:
         n = int(self.rows.filled[0])
         versions = int(np.count_nonzero(self.rows.fields[:n, R_TO] == OPEN))
         return replace(self.summary, versions=versions, epochs=1)
+
+    def versions(self, total: Summary) -> dict[str, int]:
+        """Open versions by table, once the epoch is whole and `total` its counts."""
+        tables = self.dataset.tables
+        if len(tables) == 1 or self.tally is None:
+            return {self.dataset.name: total.versions}
+        fields = self.rows.fields[: int(self.rows.filled[0])]
+        counts = np.bincount(fields[fields[:, R_TO] == OPEN, R_TABLE], minlength=len(tables))
+        return {table.name: int(count) for table, count in zip(tables, counts, strict=True)}

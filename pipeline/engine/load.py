@@ -18,11 +18,10 @@ from pipeline.engine.dataset import DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
-from pipeline.engine.watching import Silent, Watcher
+from pipeline.engine.watching import Committed, Watcher
 from pipeline.errors import BadInput
 from pipeline.faults import reach
 from pipeline.sink.catalog import open_catalog
-from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
 from pipeline.source.files import FileSource
@@ -75,7 +74,9 @@ class Engine:
         Raises:
             BadInput: a file can't be read; what came before it is committed.
         """
-        return _Load(self._lake, self._sink, self._backend, dataset, envelope, watcher or Silent()).run(files)
+        return _Load(self._lake, self._sink, self._backend, dataset, envelope, watcher or Watcher()).run(
+            files
+        )
 
     def replay(
         self, dataset: str, waiting: Callable[[], Iterable[pa.Table]], *, watcher: Watcher | None = None
@@ -88,7 +89,7 @@ class Engine:
                 dataset is open and an epoch left half done is settled, so that none is replayed twice.
             watcher: is told how it gets on.
         """
-        return Replay(self._lake, self._sink, self._backend, dataset, watcher or Silent()).run(waiting)
+        return Replay(self._lake, self._sink, self._backend, dataset, watcher or Watcher()).run(waiting)
 
     def run(
         self,
@@ -116,7 +117,7 @@ class Engine:
         from pipeline.engine.run import Run
 
         chosen = [self._lake.dataset(name) for name in datasets] or list(self._lake.datasets)
-        told = watching or (lambda _: Silent())
+        told = watching or (lambda _: Watcher())
         run = Run(self._lake, self._sink, self._backend, chosen, told, take_over=take_over)
         return run.run(stop or threading.Event(), until_end=until_end)
 
@@ -192,7 +193,7 @@ class _Load:
             self._watcher.read(self._records, block.bytes_done, source.size)
         return begun.after(identity)
 
-    def _committed(self, position: Position, summary: Summary) -> None:
+    def _committed(self, epoch: Committed) -> None:
         with self._lock:
-            self._summary += summary
-        self._watcher.committed(position, summary)
+            self._summary += epoch.summary
+        self._watcher.committed(epoch)

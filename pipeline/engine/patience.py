@@ -30,10 +30,12 @@ class Patience:
     Attributes:
         seconds: since the first try; 0: it is not repeated.
         stop: no longer than until this is set.
+        told: is given why a server is waited for, and None when it answers.
     """
 
     seconds: float = 0.0
     stop: threading.Event = field(default_factory=threading.Event)
+    told: Callable[[str | None], None] = lambda _: None
 
     def call(self, action: Callable[[], T]) -> T:
         """Call until it does not fail, or not with an error that says trying again can help.
@@ -46,16 +48,18 @@ class Patience:
             stop=stop_any(stop_after_delay(self.seconds), stop_when_event_set(self.stop)),
             wait=wait_random_exponential(multiplier=0.5, max=30),
             sleep=sleep_using_event(self.stop),
-            before_sleep=_tell,
+            before_sleep=self._tell,
             reraise=True,
         )
-        return retrying(action)
+        result = retrying(action)
+        self.told(None)
+        return result
 
-
-def _tell(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    pause = state.next_action.sleep if state.next_action else 0.0
-    log.warning(
-        "waiting for a server that is away",
-        extra={"error": str(error), "tries": state.attempt_number, "pause_seconds": round(pause, 1)},
-    )
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        self.told(str(error))
+        log.warning(
+            "waiting for a server that is away",
+            extra={"error": str(error), "tries": state.attempt_number, "pause_seconds": round(pause, 1)},
+        )

@@ -10,8 +10,7 @@ from pipeline.config import LakeConfig
 from pipeline.engine.dataset import DatasetWriter
 from pipeline.engine.epoch import Summary
 from pipeline.engine.letters import in_parts
-from pipeline.engine.watching import Watcher
-from pipeline.sink.epoch import Position
+from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.lake_sink import LakeSink
 from state import StateBackend
 
@@ -45,7 +44,7 @@ class Replay:
             self._writer.close()
         return self._summary + Summary(records=failed, dead_letters=failed)
 
-    def _committed(self, position: Position, summary: Summary) -> None:
+    def _committed(self, epoch: Committed) -> None:
         with self._lock:
-            self._summary += summary
-        self._watcher.committed(position, summary)
+            self._summary += epoch.summary
+        self._watcher.committed(epoch)

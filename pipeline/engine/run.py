@@ -14,7 +14,7 @@ from pipeline.engine.arrival import Arrival, topic_offsets
 from pipeline.engine.dataset import HEARTBEAT_SECONDS, DatasetWriter, Decoded, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.patience import Patience
-from pipeline.engine.watching import Watcher
+from pipeline.engine.watching import Committed, Watcher
 from pipeline.errors import Unavailable
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
@@ -72,10 +72,10 @@ class Run:
     ) -> None:
         watcher = self._watching(dataset.name)
 
-        def committed(position: Position, summary: Summary) -> None:
+        def committed(epoch: Committed) -> None:
             with self._lock:
-                self._summary += summary
-            watcher.committed(position, summary)
+                self._summary += epoch.summary
+            watcher.committed(epoch)
 
         try:
             patience = Patience(PATIENCE_SECONDS if until_end else math.inf, stop)
@@ -87,17 +87,20 @@ class Run:
                 committed=committed,
                 terms=Terms(
                     share=len(self._datasets),
-                    patience=patience,
+                    patience=replace(patience, told=watcher.waiting),
                     lease_seconds=max(LEASE_SECONDS, 3 * self._lake.commit.seconds),
                     take_over=self._take_over,
+                    closely=watcher.closely,
                 ),
             )
             try:
                 Following(source, dataset.topic, writer, patience, watcher).run(until_end=until_end)
             finally:
                 writer.close()
+            watcher.ended(None)
         except BaseException as failure:  # noqa: BLE001 - raised by `run`, once the others have committed
             log.error("stopped by a failure", extra={"dataset": dataset.name, "error": str(failure)})
+            watcher.ended(failure)
             self._failures.append(failure)
             stop.set()
 
@@ -136,6 +139,7 @@ class Following:
         known = writer.position
         with self._source.open(self._topic, topic_offsets(known), topic_id=known.topic_id or None) as reader:
             writer.read_from(reader.topic_id or "", reader.partitions)
+            self._watcher.opened(Vital(writer, reader))
             ends = reader.end_offsets() if until_end else None
             for item in ahead(self._decoded(reader, ends), tick=TICK):
                 if isinstance(item, Drained):
@@ -178,6 +182,23 @@ class Following:
                 positions = reader.positions()
                 if all(positions[partition] >= end for partition, end in ends.items()):
                     return
+
+
+class Vital:
+    """The `Vitals` of a dataset that follows a topic."""
+
+    def __init__(self, writer: DatasetWriter, reader: TopicReader) -> None:
+        self._writer, self._reader = writer, reader
+        self.lags, self.fetched_bytes, self.trouble = reader.lags, reader.fetched_bytes, reader.trouble
+        self.state = writer.state
+
+    def position(self) -> Position:
+        """See `Vitals`."""
+        return self._writer.position
+
+    def strayed(self) -> int:
+        """See `Vitals`."""
+        return self._writer.strayed
 
 
 def _before(block: KafkaBlock, end: int) -> KafkaBlock | None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,6 +72,31 @@ class Applied:
     strayed: int = 0
 
 
+@dataclass(frozen=True)
+class Lookups:
+    """Where keys of records were found.
+
+    Attributes:
+        met: in memory.
+        restored: in the state backend.
+        read_back: in the tables, to which they were left.
+        new: nowhere.
+    """
+
+    met: int = 0
+    restored: int = 0
+    read_back: int = 0
+    new: int = 0
+
+    def __add__(self, other: "Lookups") -> "Lookups":
+        return Lookups(
+            self.met + other.met,
+            self.restored + other.restored,
+            self.read_back + other.read_back,
+            self.new + other.new,
+        )
+
+
 class Timelines:
     """Applies batches to the timelines of one dataset.
 
@@ -83,6 +108,7 @@ class Timelines:
 
     Attributes:
         replayed: how many changes the log held when it was replayed; it still holds them.
+        lookups: what became of the records' look-ups of their keys so far.
     """
 
     def __init__(
@@ -102,6 +128,7 @@ class Timelines:
         self._next_change = next_change
         self._generation = 0
         self.replayed = 0
+        self.lookups = Lookups()
 
     def admit(self, batch: Batch, offsets: Ints, timestamps: Ints, partition: int, clock: int) -> Applied:
         """Make a batch of one partition ready to be applied: its keys are numbered and in memory.
@@ -113,7 +140,10 @@ class Timelines:
             clock: the partition's clock before, in microseconds.
         """
         changes = changes_of(batch, offsets, timestamps)
-        self._number(changes, batch.keys, batch.key_start, batch.key_hash.view(np.int64))
+        found = self._number(changes, batch.keys, batch.key_start, batch.key_hash.view(np.int64))
+        records = changes.skip.size - int(np.count_nonzero(changes.skip))
+        met = records - found.restored - found.read_back - found.new
+        self.lookups += replace(found, met=met)
         return Applied(changes, partition, clock)
 
     def apply(self, admitted: Applied, schema: DatasetSchema, rows: Rows) -> slice:
@@ -232,14 +262,16 @@ class Timelines:
         widths = Layout(schema.parent.values).widths
         return kernel.Rules(self._end, self._next_change, widths, self._generation)
 
-    def _number(self, changes: Changes, keys: Bytes, starts: Ints, hashes: Ints) -> None:
+    def _number(self, changes: Changes, keys: Bytes, starts: Ints, hashes: Ints) -> Lookups:
+        """Number the keys; where those were found that were not in memory."""
         self.keys = numbering.with_room(self.keys, changes.key.size)
         before = numbering.number_all(self.keys, changes.skip, hashes, keys, starts, changes.key)
         count = int(self.keys.used[0])
         if self._stored and count > before:
-            self._install(np.arange(before, count))
+            return self._install(np.arange(before, count))
+        return Lookups(new=count - before)
 
-    def _install(self, numbers: Ints) -> None:
+    def _install(self, numbers: Ints) -> Lookups:
         found = self._journal.keys(_key_bytes(self.keys, numbers))
         left = np.array([value == LEFT for value in found], bool)
         data, starts = _joined([b"" if value is None or value == LEFT else value for value in found])
@@ -248,6 +280,8 @@ class Timelines:
             if self._read_back is None:
                 raise BitlakeError("keys were left to the tables; nothing here can read them back")
             self._read_back(self, numbers[left])
+        new, read_back = found.count(None), int(np.count_nonzero(left))
+        return Lookups(restored=len(found) - new - read_back, read_back=read_back, new=new)
 
 
 def _joined(parts: list[bytes]) -> tuple[Bytes, Ints]:

@@ -193,6 +193,7 @@ class Fetcher(threading.Thread):
                 return []
             partition.worked()
             partition.high_watermark = fetched.high_watermark
+            partition.fetched += fetched.end - fetched.begin
             if fetched.preferred >= 0 and fetched.preferred != self.node:
                 partition.follow(fetched.preferred)
                 self._owner.fetch_from(fetched.preferred)

@@ -24,6 +24,7 @@ class Partition:
         turn: raised when what is under way is to be thrown away.
         pending: about how many bytes were received that are not in the queue yet.
         served: when it last got records; who waited longest is asked for first.
+        fetched: bytes of record batches received so far.
         read_to: when it was last read to its end (µs), or None.
         trouble: since when it can't be fetched, and why.
     """
@@ -42,6 +43,7 @@ class Partition:
     owner: int = -1
     max_bytes: int = 0
     high_watermark: int = -1
+    fetched: int = 0
     read_to: int | None = None
     retry_at: float = 0.0
     failures: int = 0

@@ -81,6 +81,17 @@ class TopicReader:
                 for number, one in self._flow.partitions.items()
             }
 
+    def fetched_bytes(self) -> int:
+        """Bytes of record batches received so far, compressed as they are."""
+        with self._changed:
+            return sum(one.fetched for one in self._flow.partitions.values())
+
+    def trouble(self) -> str | None:
+        """Why a partition can't be fetched at the moment."""
+        with self._changed:
+            troubles = [one.trouble for one in self._flow.partitions.values() if one.trouble is not None]
+            return min(troubles)[1] if troubles else None
+
     def read_to_end(self) -> dict[int, int]:
         """The partitions of which all that there was is handed out, and when that was so (µs).
 

@@ -9,9 +9,12 @@ from pipeline.cli import progress
 from pipeline.cli.logs import LogFormat, configure_logs
 from pipeline.cli.progress import Lines, Live, LoadWatcher, watching
 from pipeline.engine.epoch import Summary
+from pipeline.engine.watching import Committed
 from pipeline.sink.epoch import Position
 
-POSITION = Position(1, {0: 5}, {0: 1}, 0)
+
+def epoch(summary: Summary) -> Committed:
+    return Committed(Position(1, {0: 5}, {0: 1}, 0), summary, {}, None, 1.0, 0.1, 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,7 @@ def test_elsewhere_a_line_every_few_seconds(capsys, monkeypatch):
     watcher.read(1_000, 50, 200)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(progress, "_SECONDS_PER_LINE", 0.0)
-    watcher.committed(POSITION, Summary(records=900, changes=898, dead_letters=2, epochs=1))
+    watcher.committed(epoch(Summary(records=900, changes=898, dead_letters=2, epochs=1)))
     line = capsys.readouterr().err
     assert line.startswith("bonds: 1,000 records (25% of the file), ")
     assert line.endswith("/s, 1 epochs, 2 dead letters\n")
@@ -63,7 +66,7 @@ def test_a_terminal_gets_a_live_display(monkeypatch, capsys):
     with watching("bonds", quiet=False) as watcher:
         assert isinstance(watcher._display, Live)
         watcher.read(1_000, 50, 200)
-        watcher.committed(POSITION, Summary(epochs=1))
+        watcher.committed(epoch(Summary(epochs=1)))
     assert "1,000 records" in capsys.readouterr().err
 
 
