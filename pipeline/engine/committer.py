@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.engine.epoch import Draft
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import layout_of
-from pipeline.engine.patience import Patience
+from pipeline.engine.outgoing import Outgoing
 from pipeline.engine.timelines import Timelines, new_rows
 from pipeline.engine.watching import Committed
 from pipeline.faults import reach
@@ -38,7 +38,7 @@ class Committer:
         journal, timelines: the state that the rows came from.
         topic: the records' topic, for provenance.
         committed: called on the committing thread after each epoch.
-        patience: how long servers that are away are waited for.
+        outgoing: where dead letters go, and how long servers that are away are waited for.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Committer:
         timelines: Timelines,
         topic: str,
         committed: Callable[[Committed], None],
-        patience: Patience,
+        outgoing: Outgoing,
     ) -> None:
-        self._patience = patience
+        self._outgoing, self._patience = outgoing, outgoing.patience
         self._sink, self._journal, self._timelines = sink, journal, timelines
         self._topic, self._committed = topic, committed
         self._waiting: queue.Queue[Cut | None] = queue.Queue(1)
@@ -129,6 +129,8 @@ class Committer:
         reach("after-file-list")
         written = time.perf_counter()
         self._patience.call(lambda: self._sink.commit(files))
+        # Before the mark: who dies between the two sends them again.
+        self._outgoing.send(cut.draft.dead_letters(position))
         self._journal.finish(position)
         reach("after-state")
         told = _told(cut, written - begun, time.perf_counter() - written)

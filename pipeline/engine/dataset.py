@@ -28,6 +28,7 @@ from pipeline.engine.epoch import Draft
 from pipeline.engine.journal import Journal
 from pipeline.engine.letters import Letters
 from pipeline.engine.options import decode_options
+from pipeline.engine.outgoing import Outgoing
 from pipeline.engine.patience import Patience
 from pipeline.engine.progress import Progress
 from pipeline.engine.rebuild import read_back
@@ -121,7 +122,8 @@ class DatasetWriter:
         make_anew(sink, self._journal, dataset_schema(config), owner, mode=mode, partition_by=partition_by)
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
         _take_lease(sink, schema, Journal.owner(backend), terms)
-        settle(sink, self._journal, schema)
+        self._outgoing = Outgoing.of(lake, config, terms.patience)
+        settle(sink, self._journal, schema, self._outgoing)
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
         self._timelines = Timelines(
             self._journal,
@@ -130,7 +132,7 @@ class DatasetWriter:
             read_back=self._read_back,
         )
         self._sink, self._schema, self._idle_after = sink, schema, config.state_ttl_us
-        self.position = restore(sink, self._journal, schema, self._timelines, self._seed)
+        self.position = restore(sink, self._journal, schema, self._timelines, self._seed, self._outgoing)
         self._decoder = Decoder(schema, decode_options(config, envelope=terms.envelope), self._seed)
         self._backend, self._closely = backend, terms.closely
         self._draft, self._envelope = Draft(schema, tally=self._new_tally()), terms.envelope
@@ -141,11 +143,12 @@ class DatasetWriter:
         self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
         self._told, self._newest, self.strayed = self.position, self.position.horizon, 0
         self._committer = Committer(
-            sink, self._journal, self._timelines, config.topic, committed, terms.patience
+            sink, self._journal, self._timelines, config.topic, committed, self._outgoing
         )
 
     def read_from(self, topic_id: str, partitions: Collection[int]) -> None:
-        """Say that what comes now is of a topic that has these partitions."""
+        """Say that what comes now is of a topic that has these partitions; dead letters must have theirs."""
+        self._outgoing.check()
         self.position = begin_topic(self.position, topic_id)
         self._partitions = frozenset(partitions)
 
@@ -319,7 +322,10 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Wait for the epochs handed over; what was not cut is forgotten, to be read again."""
-        self._committer.close()
+        try:
+            self._committer.close()
+        finally:
+            self._outgoing.close()
 
     def _new_tally(self) -> Tally | None:
         return Tally(self._config.valid_time is ValidTime.DATE) if self._closely else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import fits, layout_of
+from pipeline.engine.outgoing import Outgoing
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Timelines
 from pipeline.errors import Refused
@@ -60,7 +61,7 @@ def make_anew(
     sink.drop(unfit)
 
 
-def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema) -> None:
+def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema, outgoing: Outgoing) -> None:
     """Finish the epoch whose files were all written; forget one whose files were not.
 
     Raises:
@@ -90,12 +91,18 @@ def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema) -> None:
                 )
         log.info("finishing an epoch", extra={"dataset": dataset.name, "epoch": epoch})
         sink.commit(intent.files)
+        outgoing.send_again(sink, dataset.name, epoch)
         journal.finish(intent.position)
     reach("after-settling")
 
 
 def restore(
-    sink: LakeSink, journal: Journal, dataset: DatasetSchema, timelines: Timelines, seed: int
+    sink: LakeSink,
+    journal: Journal,
+    dataset: DatasetSchema,
+    timelines: Timelines,
+    seed: int,
+    outgoing: Outgoing,
 ) -> Position:
     """Bring the timelines to where the tables are; the position to go on from.
 
@@ -127,6 +134,7 @@ def restore(
     rebuild(sink, dataset, timelines, seed)
     journal.lay_out(layout_of(dataset))
     timelines.checkpoint()
+    outgoing.send_again(sink, dataset.name, tables.epoch)
     reach("before-rebuilt-mark")
     journal.finish(tables, reported=True)
     reach("after-rebuilt-mark")

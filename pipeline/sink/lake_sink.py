@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, BooleanExpression
+from pyiceberg.expressions import And, BooleanExpression, EqualTo
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -21,11 +22,12 @@ from pipeline.sink import lease
 from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained
 from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
+from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.sink.epoch import EPOCH, TABLES, WRITE, Epoch, Position, TableRows, newest_summary
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, write_rows
 from pipeline.sink.lease import Tenant
-from pipeline.sink.scan import ALWAYS_TRUE, may_be_among, scan_rows, storage
+from pipeline.sink.scan import ALWAYS_TRUE, compare, may_be_among, scan_rows, storage
 from pipeline.sink.tables import Mode, TableOptions
 from pipeline.sink.upsert import Change, UpsertRows, rewrite
 
@@ -246,6 +248,14 @@ class LakeSink:
                 for name in plain.column_names:
                     row_filter = And(row_filter, may_be_among(name, plain[name]))
             yield from scan_rows(stored, table.arrow, row_filter)
+
+    def dead_letters(self, dataset: str, epoch: int) -> pa.Table:
+        """The rows that an epoch of a dataset brought to the table of dead letters, as `DEAD_LETTERS`."""
+        wanted = And(compare(EqualTo, "dataset", dataset), compare(EqualTo, "epoch", epoch))
+        with explained(self._where):
+            table = self._table(self._dead_letter_table).refresh()
+            rows = pa.Table.from_batches(scan_rows(table, DEAD_LETTERS, wanted), DEAD_LETTERS)
+        return rows.filter((pc.field("dataset") == dataset) & (pc.field("epoch") == epoch))
 
     def _commit(self, part: TableFiles, files: FileList, summary: dict[str, str]) -> bool:
         change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))

@@ -56,10 +56,7 @@ class Cluster:
 
     def connect(self, node: int) -> Connection:
         """A new connection to a broker, for the caller alone."""
-        address = self._addresses.get(node)
-        if address is None:
-            raise ConnectionLost(f"broker {node} is not known")
-        return Connection(self.settings, *address, self.context)
+        return Connection(self.settings, *self._address(node), self.context)
 
     def topics(self, names: Iterable[str]) -> dict[str, Topic | None]:
         """Topics by their names; None for one that there is not.
@@ -112,6 +109,10 @@ class Cluster:
         with self._lock:
             return self._connection(address).ask(request(), most=most)
 
+    def ask_node(self, node: int, request: Callable[[], Any], most: int) -> Any:
+        """Ask a broker by its number; see `ask`."""
+        return self.ask(self._address(node), request, most)
+
     def ask_any(self, request: Callable[[], Any], most: int) -> Any:
         """Ask whichever broker answers; see `ask`."""
         addresses = list(self._addresses.values())
@@ -124,6 +125,12 @@ class Cluster:
             except ConnectionLost as error:
                 reasons.append(str(error))
         raise ConnectionLost(f"no broker answers: {'; '.join(dict.fromkeys(reasons))}")
+
+    def _address(self, node: int) -> tuple[str, int]:
+        address = self._addresses.get(node)
+        if address is None:
+            raise ConnectionLost(f"broker {node} is not known")
+        return address
 
     def _connection(self, address: tuple[str, int]) -> Connection:
         connection = self._connections.get(address)
