@@ -246,7 +246,7 @@ class Lake:
             return session.ask(query)
 
     def status(self) -> list["DatasetStatus"]:
-        """Per dataset: its last epoch, what its tables hold, and how many dead letters wait."""
+        """Per dataset: its last epoch, what its tables hold, how many dead letters wait, its lag."""
         from pipeline.query.status import dataset_status
 
         found = []
@@ -256,7 +256,11 @@ class Lake:
             schemas = dataset_schema(dataset).tables
             tables = {schema.name: self._load(schema.identifier) for schema in schemas}
             found.append(dataset_status(dataset.name, tables, counts.get(dataset.name, 0)))
-        return found
+        if not self.config.kafka:
+            return found
+        from pipeline.query.lag import with_lags
+
+        return with_lags(found, {d.name: d.topic for d in self.config.datasets}, self.config.kafka)
 
     def dead_letters(self) -> "DeadLetters | None":
         """The dead letters of all datasets; None before the first load."""

@@ -19,6 +19,7 @@ def status() -> None:
     if settings.format in (Format.TABLE, Format.CSV):
         for row in told:
             row.pop("tables")
+            row["lag"] = None if row["lag"] is None else sum(row["lag"].values())
     settings.output.records(told)
 
 
@@ -44,6 +45,7 @@ def _told(status: "DatasetStatus") -> dict[str, Any]:
         "horizon": spelled(position.horizon) if position else None,
         "offsets": {str(p): offset for p, offset in position.offsets.items()} if position else {},
         "clocks": {str(p): spelled(clock) for p, clock in position.clocks.items()} if position else {},
+        "lag": {str(p): lag for p, lag in status.lag.items()} if status.lag is not None else None,
         "rows": size.rows,
         "files": size.files,
         "bytes": size.bytes,

@@ -29,6 +29,7 @@ class DatasetStatus:
         size: the sum over its tables.
         tables: each table by what commands call it.
         dead_letters: how many wait for a replay.
+        lag: by partition, offsets of its topic that are still to be read; None: it has none, or not known.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class DatasetStatus:
     size: Size
     tables: Mapping[str, Size] = field(default_factory=dict)
     dead_letters: int = 0
+    lag: Mapping[int, int] | None = None
 
 
 def dataset_status(

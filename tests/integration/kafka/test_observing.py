@@ -174,3 +174,19 @@ def test_an_absent_topic_that_may_not_be_made_is_explained_at_the_start(
     lake = lake_at(tmp_path, broker, [BONDS | {"topic": topic}], dead_letters={"topic": "no such name"})
     with pytest.raises(BadConfiguration, match="no such name"):
         lake.run(until_end=True)
+
+
+def test_status_tells_the_lag(broker: Kafka, topic: str, tmp_path: Path) -> None:
+    lake = lake_at(tmp_path, broker, [BONDS | {"topic": topic}])
+    assert lake.status()[0].lag is None, "nothing was read yet"
+    send(broker, topic, [Record(bond("A", 1), 1_700_000_000_000_000, partition=1)])
+    lake.run(until_end=True)
+    assert lake.status()[0].lag == {0: 0, 1: 0, 2: 0}
+    send(broker, topic, [Record(bond(f"B{n}", 1), 1_700_000_000_000_000, partition=n % 2) for n in range(5)])
+    broker.add_partitions(topic, 4)
+    send(broker, topic, [Record(bond("C", 1), 1_700_000_000_000_000, partition=3)])
+    assert lake.status()[0].lag == {0: 3, 1: 2, 2: 0, 3: 1}
+    away = lake_at(tmp_path, broker, [BONDS | {"topic": topic}], kafka={"bootstrap.servers": "127.0.0.1:1"})
+    begun = time.monotonic()
+    assert away.status()[0].lag is None
+    assert time.monotonic() - begun < 30
