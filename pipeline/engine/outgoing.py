@@ -1,14 +1,16 @@
 """Dead letters on their way to Kafka; when they are sent, see `pipeline.sink.dead_letter_topic`."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
 from pipeline.config import DatasetConfig, LakeConfig
 from pipeline.engine.patience import Patience
-from pipeline.sink.dead_letter_topic import DeadLetterTopic
 from pipeline.sink.lake_sink import LakeSink
+
+if TYPE_CHECKING:
+    from pipeline.sink.dead_letter_topic import DeadLetterTopic
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Outgoing:
         patience: how long brokers that are away are waited for.
     """
 
-    topic: DeadLetterTopic | None
+    topic: "DeadLetterTopic | None"
     patience: Patience
 
     @classmethod
@@ -29,6 +31,8 @@ class Outgoing:
         pattern = lake.dead_letters.topic
         if pattern is None:
             return cls(None, patience)
+        from pipeline.sink.dead_letter_topic import DeadLetterTopic
+
         name = pattern.replace("{topic}", dataset.topic)
         return cls(DeadLetterTopic(lake.kafka, name, dataset.name), patience)
 
