@@ -146,11 +146,31 @@ class DatasetWriter:
             sink, self._journal, self._timelines, config.topic, committed, self._outgoing
         )
 
-    def read_from(self, topic_id: str, partitions: Collection[int]) -> None:
-        """Say that what comes now is of a topic that has these partitions; dead letters must have theirs."""
+    def read_from(self, topic_id: str, begun: Mapping[int, int]) -> None:
+        """Say that what comes now is of a topic; dead letters must have theirs.
+
+        Args:
+            topic_id: which topic.
+            begun: by partition, the offset where reading it begins; in the tables when this returns.
+
+        Raises:
+            Unavailable: the brokers, or the catalog, are away.
+        """
         self._outgoing.check()
         self.position = begin_topic(self.position, topic_id)
-        self._partitions = frozenset(partitions)
+        self._partitions = frozenset(begun)
+        self.begin(begun)
+        self._committer.drain()
+
+    def begin(self, begun: Mapping[int, int]) -> None:
+        """Say where partitions begin: an epoch tells at once of those that the position does not know.
+
+        Otherwise a restart could not tell what came to them, or was deleted from them, before the first read.
+        """
+        self._partitions |= frozenset(begun)
+        if begun.keys() - self.position.offsets.keys():
+            self.position = replace(self.position, offsets={**begun, **self.position.offsets})
+            self.cut(though_empty=True)
 
     def decode(self, block: Block | KafkaBlock) -> Decoded:
         """Decode a block's records; may run ahead of `apply` on another thread."""

@@ -106,6 +106,13 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """Partitions that were added: by their numbers, the offsets where reading them begins."""
+
+    offsets: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class Drained:
     """All that some partitions held at a time was handed out before.
 
@@ -138,13 +145,16 @@ class Following:
         writer = self._writer
         known = writer.position
         with self._source.open(self._topic, topic_offsets(known), topic_id=known.topic_id or None) as reader:
-            writer.read_from(reader.topic_id or "", reader.partitions)
+            begun = reader.begun()
+            writer.read_from(reader.topic_id or "", begun)
             self._watcher.opened(Vital(writer, reader))
             ends = reader.end_offsets() if until_end else None
-            for item in ahead(self._decoded(reader, ends), tick=TICK):
+            for item in ahead(self._decoded(reader, begun, ends), tick=TICK):
                 if isinstance(item, Drained):
                     writer.lift(item.times, item.partitions)
                     self._told(item)
+                elif isinstance(item, Begun):
+                    writer.begin(item.offsets)
                 elif item is not None:
                     block, decoded = item
                     writer.apply(decoded, block, Arrival.of_kafka(block))
@@ -169,19 +179,25 @@ class Following:
             log.info("read to the end", extra={"topic": self._topic, "records": self._records})
 
     def _decoded(
-        self, reader: TopicReader, ends: Mapping[int, int] | None
-    ) -> Iterator[tuple[KafkaBlock, Decoded] | Drained]:
+        self, reader: TopicReader, begun: Mapping[int, int], ends: Mapping[int, int] | None
+    ) -> Iterator[tuple[KafkaBlock, Decoded] | Begun | Drained]:
         while not self._patience.stop.is_set():
-            for block in self._poll(reader):
+            blocks = self._poll(reader)
+            if added := {p: offset for p, offset in reader.begun().items() if p not in begun}:
+                begun = {**begun, **added}
+                yield Begun(added)
+            for block in blocks:
                 part = block if ends is None else _before(block, ends.get(block.partition, 0))
                 if part is not None:
                     yield part, self._writer.decode(part)
-            if times := reader.read_to_end():
-                yield Drained(times, reader.partitions)
+            times, positions = reader.read_to_end(), reader.positions()
             if ends is not None:
-                positions = reader.positions()
-                if all(positions[partition] >= end for partition, end in ends.items()):
-                    return
+                # Beyond the end it was read, too, but not applied.
+                times = {p: at for p, at in times.items() if positions[p] <= ends.get(p, begun.get(p, 0))}
+            if times:
+                yield Drained(times, reader.partitions)
+            if ends is not None and all(positions[partition] >= end for partition, end in ends.items()):
+                return
 
 
 class Vital:

@@ -3,7 +3,7 @@
 How it is used:
 
     with KafkaSource(properties) as source:           # client properties by Kafka's own names
-        reader = source.open("bonds", {0: 17, 1: 4})  # next offsets; others start by auto.offset.reset
+        reader = source.open("bonds", {0: 17, 1: 4})  # next offsets; others were added since
         ends = reader.end_offsets()                   # {partition: offset}: what --until-end reads up to
         for block in reader.poll(timeout=0.5):        # [] when nothing came in time
             decoder.decode(block.buffer, block.starts, block.ends,

@@ -290,7 +290,7 @@ class Fetcher(threading.Thread):
             self._owner.changed.notify_all()
 
     def _out_of_range(self, asked: Asked) -> BitlakeError | None:
-        """An offset is not in the topic: a refusal, unless nothing was read yet and none was stored."""
+        """An offset is not in the topic: a refusal, unless nobody knows yet where reading began."""
         partition, wanted = asked.partition, asked.wanted
         connection = self._connection
         if connection is None:
@@ -301,9 +301,8 @@ class Fetcher(threading.Thread):
         with self._owner.changed:
             if partition.turn != asked.turn:
                 return None
-            if not partition.stored and partition.position == wanted.offset < earliest:
-                partition.position = earliest
-                partition.back_to(earliest)
+            if not partition.fixed and partition.position == wanted.offset < earliest:
+                partition.begin_later(earliest)
                 return None
         return offset_gone(wanted.topic, partition.number, wanted.offset, earliest, latest)
 

@@ -20,7 +20,8 @@ class Partition:
     Attributes:
         offset: the next to be fetched.
         position: the next to be handed out.
-        stored: the position is one that was given: it must not be moved to where the topic begins.
+        begin: where reading it began.
+        fixed: others go by where it began: that must not be moved to where the topic begins now.
         turn: raised when what is under way is to be thrown away.
         pending: about how many bytes were received that are not in the queue yet.
         served: when it last got records; who waited longest is asked for first.
@@ -33,7 +34,8 @@ class Partition:
     offset: int
     position: int
     leader: Leader
-    stored: bool
+    begin: int
+    fixed: bool
     queue: deque[KafkaBlock] = field(default_factory=deque)
     queued: int = 0
     pending: int = 0
@@ -89,6 +91,11 @@ class Partition:
         self.offset = offset
         self.turn += 1
         self.read_to = None
+
+    def begin_later(self, offset: int) -> None:
+        """Begin where the topic begins now; nothing was read yet."""
+        self.begin = self.position = offset
+        self.back_to(offset)
 
     def is_broken(self) -> bool:
         """Count a broken batch; whether it stays broken."""

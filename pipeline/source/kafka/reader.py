@@ -68,6 +68,13 @@ class TopicReader:
                     return []
                 self._changed.wait(min(left, _LONGEST_NAP))
 
+    def begun(self) -> dict[int, int]:
+        """By partition, the offset where reading it began; from now on it is a refusal if that is deleted."""
+        with self._changed:
+            for one in self._flow.partitions.values():
+                one.fixed = True
+            return {number: one.begin for number, one in self._flow.partitions.items()}
+
     def positions(self) -> dict[int, int]:
         """By partition, the offset after what was handed out."""
         with self._changed:
@@ -138,7 +145,7 @@ class TopicReader:
                 block = partition.queue.popleft()
                 partition.queued -= block.nbytes
                 partition.position = block.next_offset
-                partition.stored = True
+                partition.fixed = True
                 blocks.append(block)
                 records += len(block)
                 if records >= max_records:

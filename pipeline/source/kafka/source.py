@@ -73,7 +73,9 @@ class KafkaSource:
         """Read a topic.
 
         Args:
-            positions: the next offset of each partition; those left out begin by `auto.offset.reset`.
+            positions: the next offset of each partition; where there are none, all begin by
+                `auto.offset.reset`. Those left out where there are some were added since: they begin at
+                their earliest offset, lest what came to them meanwhile be skipped.
             topic_id: what `TopicReader.topic_id` was when the positions were stored.
 
         Raises:
@@ -213,7 +215,7 @@ class KafkaSource:
         earliest: Mapping[int, int],
         latest: Mapping[int, int],
     ) -> Partition:
-        reset = self.cluster.settings.reset
+        reset = "earliest" if positions else self.cluster.settings.reset
         offset = positions.get(number)
         if offset is None and reset == "none":
             raise Refused(
@@ -224,7 +226,7 @@ class KafkaSource:
             raise offset_gone(topic.name, number, offset, earliest[number], latest[number])
         start = (latest if reset == "latest" else earliest)[number]
         begin = start if offset is None else offset
-        return Partition(number, begin, begin, topic.leaders[number], stored=offset is not None)
+        return Partition(number, begin, begin, topic.leaders[number], begin, fixed=offset is not None)
 
     def _share_room(self) -> None:
         for flow in self._flows:
@@ -290,7 +292,9 @@ class KafkaSource:
         flow.topic = found
         for number, offset in begin.items():
             log.info("%s has a new partition %s", found.name, number)
-            flow.partitions[number] = Partition(number, offset, offset, found.leaders[number], stored=False)
+            flow.partitions[number] = Partition(
+                number, offset, offset, found.leaders[number], offset, fixed=False
+            )
         for number, partition in flow.partitions.items():
             leader = found.leaders.get(number)
             if leader is None or leader.node < 0:

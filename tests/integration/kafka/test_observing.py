@@ -129,7 +129,7 @@ def test_dead_letters_go_to_kafka_too(broker: Kafka, topic: str, tmp_path: Path,
     assert abs(first[4] / 1000 - time.time()) < 300, "the time of sending"
     assert headers["__connect.errors.topic"] == topic.encode()
     assert headers["__connect.errors.stage"] == b"json"
-    assert headers["bitlake.id"] == f"bonds/{topic}/2/0/1".encode()
+    assert headers["bitlake.id"] == f"bonds/{topic}/2/0/2".encode()
     lake.replay_dead_letters()
     assert len(read(broker, f"{topic}.dlq", 2)) == 2, "a replay sends nothing"
 
@@ -158,7 +158,7 @@ def test_letters_whose_sender_died_are_sent_at_the_next_start(
     broker.create_topic(f"{topic}.dlq", 2)
     send(broker, topic, [Record(b"{", 1_700_000_000_000_000), Record(bond("A", 1), 1_700_000_000_000_000)])
     command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "run", "--until-end"]
-    environment = {**os.environ, "BITLAKE_FAULT": "after-last-commit"}
+    environment = {**os.environ, "BITLAKE_FAULT": "after-last-commit:2"}
     killed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert read(broker, f"{topic}.dlq", 0) == []
