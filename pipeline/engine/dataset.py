@@ -123,16 +123,17 @@ class DatasetWriter:
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
         _take_lease(sink, schema, Journal.owner(backend), terms)
         self._outgoing = Outgoing.of(lake, config, terms.patience)
-        settle(sink, self._journal, schema, self._outgoing)
-        schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
-        self._timelines = Timelines(
-            self._journal,
-            dated=config.valid_time is ValidTime.DATE,
-            next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
-            read_back=self._read_back,
-        )
-        self._sink, self._schema, self._idle_after = sink, schema, config.state_ttl_us
-        self.position = restore(sink, self._journal, schema, self._timelines, self._seed, self._outgoing)
+        with self._outgoing.closed_on_failure():
+            settle(sink, self._journal, schema, self._outgoing)
+            schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
+            self._timelines = Timelines(
+                self._journal,
+                dated=config.valid_time is ValidTime.DATE,
+                next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
+                read_back=self._read_back,
+            )
+            self._sink, self._schema, self._idle_after = sink, schema, config.state_ttl_us
+            self.position = restore(sink, self._journal, schema, self._timelines, self._seed, self._outgoing)
         self._decoder = Decoder(schema, decode_options(config, envelope=terms.envelope), self._seed)
         self._backend, self._closely = backend, terms.closely
         self._draft, self._envelope = Draft(schema, tally=self._new_tally()), terms.envelope

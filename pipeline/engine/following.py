@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -54,35 +55,49 @@ class Following:
     ) -> None:
         self._source, self._topic, self._writer = source, topic, writer
         self._patience, self._watcher, self._records = patience, watcher, 0
+        # Who waits for records has nothing to commit: the watcher is not told.
+        self._away = replace(patience, told=lambda _: None)
         self._caught_up = False
 
     def run(self, *, until_end: bool) -> None:
-        """Read, decode and apply until stopped, or until the offsets that are the end now."""
+        """Read, decode and apply until stopped, or until the offsets that are the end now.
+
+        Raises:
+            StoppedEarly: it was stopped while servers that are needed to begin were away.
+        """
         writer = self._writer
-        known = writer.position
-        with self._source.open(self._topic, topic_offsets(known), topic_id=known.topic_id or None) as reader:
-            begun = reader.begun()
-            writer.read_from(reader.topic_id or "", begun)
+        with ExitStack() as stack:
+            with self._patience.opening():
+                reader = stack.enter_context(self._patience.call_apart(self._open))
+                begun = reader.begun()
+                writer.read_from(reader.topic_id or "", begun)
+                ends = self._patience.call_apart(reader.end_offsets) if until_end else None
             self._watcher.opened(Vital(writer, reader))
-            ends = reader.end_offsets() if until_end else None
             for item in ahead(self._decoded(reader, begun, ends), tick=TICK):
-                if isinstance(item, Drained):
-                    writer.lift(item.times, item.partitions)
-                    self._told(item)
-                elif isinstance(item, Begun):
-                    writer.begin(item.offsets)
-                elif item is not None:
-                    block, decoded = item
-                    writer.apply(decoded, block, Arrival.of_kafka(block))
-                    self._records += len(block)
-                    self._watcher.read(self._records, 0, None)
+                self._take(item)
                 writer.cut_if_due()
             writer.cut(though_empty=writer.horizon_waits())
+
+    def _open(self) -> TopicReader:
+        known = self._writer.position
+        return self._source.open(self._topic, topic_offsets(known), topic_id=known.topic_id or None)
+
+    def _take(self, item: tuple[KafkaBlock, Decoded] | Begun | Drained | None) -> None:
+        if isinstance(item, Drained):
+            self._writer.lift(item.times, item.partitions)
+            self._told(item)
+        elif isinstance(item, Begun):
+            self._writer.begin(item.offsets)
+        elif item is not None:
+            block, decoded = item
+            self._writer.apply(decoded, block, Arrival.of_kafka(block))
+            self._records += len(block)
+            self._watcher.read(self._records, 0, None)
 
     def _poll(self, reader: TopicReader) -> list[KafkaBlock]:
         """What comes next; nothing more where brokers are away while the run is stopped."""
         try:
-            return self._patience.call(lambda: reader.poll(TICK))
+            return self._away.call(lambda: reader.poll(TICK))
         except Unavailable:
             if self._patience.stop.is_set():
                 return []

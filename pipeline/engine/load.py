@@ -16,10 +16,11 @@ from pipeline.engine.ahead import ahead
 from pipeline.engine.arrival import Arrival
 from pipeline.engine.dataset import DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
+from pipeline.engine.patience import apart
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
 from pipeline.engine.watching import Committed, Watcher
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Unavailable
 from pipeline.faults import reach
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
@@ -29,6 +30,8 @@ from state import StateBackend, open_state
 
 log = logging.getLogger(__name__)
 
+LEASES_SECONDS = 10.0
+"""How long the catalog has to end the leases."""
 TICK = 0.5
 """Seconds after which a source that gives nothing is left, to see whether an epoch is due."""
 
@@ -38,22 +41,32 @@ class Engine:
 
     Raises:
         StateLocked: another process has the state open.
-        Unavailable: the catalog does not answer.
     """
 
     def __init__(self, lake: LakeConfig) -> None:
         self._lake = lake
         self._backend: StateBackend = open_state(lake.state)
-        self._sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
+        self._sink: LakeSink | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._sink.end_leases()
+            if self._sink is not None:
+                end_leases(self._sink)
         finally:
             self._backend.close()
+
+    def open(self) -> LakeSink:
+        """The sink; its catalog is opened the first time.
+
+        Raises:
+            Unavailable: the catalog does not answer.
+        """
+        if self._sink is None:
+            self._sink = LakeSink(open_catalog(self._lake.catalog), self._lake.dead_letters.table)
+        return self._sink
 
     def load_files(
         self,
@@ -73,10 +86,10 @@ class Engine:
 
         Raises:
             BadInput: a file can't be read; what came before it is committed.
+            Unavailable: the catalog does not answer.
         """
-        return _Load(self._lake, self._sink, self._backend, dataset, envelope, watcher or Watcher()).run(
-            files
-        )
+        told = watcher or Watcher()
+        return _Load(self._lake, self.open(), self._backend, dataset, envelope, told).run(files)
 
     def replay(
         self, dataset: str, waiting: Callable[[], Iterable[pa.Table]], *, watcher: Watcher | None = None
@@ -89,7 +102,7 @@ class Engine:
                 dataset is open and an epoch left half done is settled, so that none is replayed twice.
             watcher: is told how it gets on.
         """
-        return Replay(self._lake, self._sink, self._backend, dataset, watcher or Watcher()).run(waiting)
+        return Replay(self._lake, self.open(), self._backend, dataset, watcher or Watcher()).run(waiting)
 
     def run(
         self,
@@ -118,8 +131,18 @@ class Engine:
 
         chosen = [self._lake.dataset(name) for name in datasets] or list(self._lake.datasets)
         told = watching or (lambda _: Watcher())
-        run = Run(self._lake, self._sink, self._backend, chosen, told, take_over=take_over)
+        run = Run(self._lake, self.open, self._backend, chosen, told, take_over=take_over)
         return run.run(stop or threading.Event(), until_end=until_end)
+
+
+def end_leases(sink: LakeSink) -> None:
+    """Let go of all leases, unless the catalog has stalled: they end by themselves."""
+    stopped = threading.Event()
+    stopped.set()
+    try:
+        apart(sink.end_leases, stopped, LEASES_SECONDS)
+    except Unavailable as error:
+        log.warning("leases were not ended: %s", error.message)
 
 
 class _Load:

@@ -1,5 +1,7 @@
 """Dead letters on their way to Kafka; when they are sent, see `pipeline.sink.dead_letter_topic`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -44,7 +46,7 @@ class Outgoing:
             Unavailable: no broker answers.
         """
         if self.topic is not None:
-            self.patience.call(self.topic.partitions)
+            self.patience.call_apart(self.topic.partitions)
 
     def send(self, letters: pa.Table | None) -> None:
         """Send those of an epoch's rows of the table of dead letters that are no replays.
@@ -60,6 +62,15 @@ class Outgoing:
         """Send an epoch's letters as the table has them: whoever committed it may have died before."""
         if self.topic is not None:
             self.send(sink.dead_letters(dataset, epoch))
+
+    @contextmanager
+    def closed_on_failure(self) -> Iterator[None]:
+        """Let go of the connections if what is tried fails."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the connections."""

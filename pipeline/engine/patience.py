@@ -2,7 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,10 +19,17 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from pipeline.errors import BitlakeError
+from pipeline.errors import BitlakeError, Unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+TICK = 0.1
+"""Seconds between two looks whether to stop."""
+
+
+class StoppedEarly(Unavailable):
+    """A server was still waited for when the run was stopped: nothing was read yet, so nothing is left."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,28 @@ class Patience:
         self.told(None)
         return result
 
+    def call_apart(self, action: Callable[[], T]) -> T:
+        """The same for what may be left behind at any moment, as soon as `stop` is set.
+
+        A server that has stalled is told of by nobody for a minute or more.
+        """
+        return self.call(lambda: apart(action, self.stop))
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """While nothing was read yet, to be stopped is no failure.
+
+        Raises:
+            StoppedEarly: instead of `Unavailable`, once `stop` is set.
+        """
+        try:
+            yield
+        except Unavailable as error:
+            if not self.stop.is_set():
+                raise
+            log.info("stopped before anything was read")
+            raise StoppedEarly(error.message) from error
+
     def _tell(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
@@ -63,3 +94,27 @@ class Patience:
             "waiting for a server that is away",
             extra={"error": str(error), "tries": state.attempt_number, "pause_seconds": round(pause, 1)},
         )
+
+
+def apart(action: Callable[[], T], stop: threading.Event, seconds: float = 0.0) -> T:
+    """Call on a thread of its own, which is left behind when it lasts so long after `stop` is set.
+
+    Raises:
+        Unavailable: it was left behind.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, name="apart", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        thread.join(TICK)
+    thread.join(seconds)
+    if thread.is_alive():
+        raise Unavailable("a server had not answered when the run was stopped", next_step="start it again")
+    return future.result()

@@ -10,7 +10,7 @@ from pipeline.config import DatasetConfig, LakeConfig
 from pipeline.engine.dataset import HEARTBEAT_SECONDS, DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.following import Following
-from pipeline.engine.patience import Patience
+from pipeline.engine.patience import Patience, StoppedEarly
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.kafka import KafkaSource
@@ -30,25 +30,36 @@ class Run:
     def __init__(
         self,
         lake: LakeConfig,
-        sink: LakeSink,
+        open_sink: Callable[[], LakeSink],
         backend: StateBackend,
         datasets: Sequence[DatasetConfig],
         watching: Callable[[str], Watcher],
         *,
         take_over: bool,
     ) -> None:
-        self._lake, self._sink, self._backend = lake, sink, backend
+        self._lake, self._open_sink, self._backend = lake, open_sink, backend
         self._take_over = take_over
-        self._datasets, self._watching = datasets, watching
+        self._watchers = {dataset.name: watching(dataset.name) for dataset in datasets}
+        self._datasets = datasets
         self._summary, self._lock = Summary(), threading.Lock()
         self._failures: list[BaseException] = []
 
     def run(self, stop: threading.Event, *, until_end: bool) -> Summary:
         """Follow all topics; see `Engine.run`."""
+        patience = Patience(PATIENCE_SECONDS if until_end else math.inf, stop, self._tell_all)
+        log.info("following topics", extra={"topics": [dataset.topic for dataset in self._datasets]})
         with KafkaSource(self._lake.kafka) as source:
+            try:
+                with patience.opening():
+                    sink = patience.call_apart(self._open_sink)
+            except StoppedEarly:
+                return self._summary
             threads = [
                 threading.Thread(
-                    target=self._follow, args=(source, dataset, stop, until_end), name=dataset.name
+                    target=self._follow,
+                    args=(source, sink, dataset, patience),
+                    kwargs={"until_end": until_end},
+                    name=dataset.name,
                 )
                 for dataset in self._datasets
             ]
@@ -60,39 +71,50 @@ class Run:
             raise self._failures[0]
         return self._summary
 
+    def _tell_all(self, reason: str | None) -> None:
+        for watcher in self._watchers.values():
+            watcher.waiting(reason)
+
     def _follow(
-        self, source: KafkaSource, dataset: DatasetConfig, stop: threading.Event, until_end: bool
+        self,
+        source: KafkaSource,
+        sink: LakeSink,
+        dataset: DatasetConfig,
+        patience: Patience,
+        *,
+        until_end: bool,
     ) -> None:
-        watcher = self._watching(dataset.name)
+        watcher = self._watchers[dataset.name]
+        patience = replace(patience, told=watcher.waiting)
+        try:
+            with patience.opening():
+                writer = patience.call(lambda: self._writer(sink, dataset, patience))
+            try:
+                Following(source, dataset.topic, writer, patience, watcher).run(until_end=until_end)
+            finally:
+                writer.close()
+            watcher.ended(None)
+        except StoppedEarly:
+            watcher.ended(None)
+        except BaseException as failure:  # noqa: BLE001 - raised by `run`, once the others have committed
+            log.error("stopped by a failure", extra={"dataset": dataset.name, "error": str(failure)})
+            watcher.ended(failure)
+            self._failures.append(failure)
+            patience.stop.set()
+
+    def _writer(self, sink: LakeSink, dataset: DatasetConfig, patience: Patience) -> DatasetWriter:
+        watcher = self._watchers[dataset.name]
 
         def committed(epoch: Committed) -> None:
             with self._lock:
                 self._summary += epoch.summary
             watcher.committed(epoch)
 
-        try:
-            patience = Patience(PATIENCE_SECONDS if until_end else math.inf, stop)
-            writer = DatasetWriter(
-                self._lake,
-                dataset,
-                self._sink,
-                self._backend,
-                committed=committed,
-                terms=Terms(
-                    share=len(self._datasets),
-                    patience=replace(patience, told=watcher.waiting),
-                    lease_seconds=max(LEASE_SECONDS, 3 * self._lake.commit.seconds),
-                    take_over=self._take_over,
-                    closely=watcher.closely,
-                ),
-            )
-            try:
-                Following(source, dataset.topic, writer, patience, watcher).run(until_end=until_end)
-            finally:
-                writer.close()
-            watcher.ended(None)
-        except BaseException as failure:  # noqa: BLE001 - raised by `run`, once the others have committed
-            log.error("stopped by a failure", extra={"dataset": dataset.name, "error": str(failure)})
-            watcher.ended(failure)
-            self._failures.append(failure)
-            stop.set()
+        terms = Terms(
+            share=len(self._datasets),
+            patience=patience,
+            lease_seconds=max(LEASE_SECONDS, 3 * self._lake.commit.seconds),
+            take_over=self._take_over,
+            closely=watcher.closely,
+        )
+        return DatasetWriter(self._lake, dataset, sink, self._backend, committed=committed, terms=terms)

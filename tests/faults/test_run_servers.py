@@ -8,6 +8,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,36 @@ def test_a_broker_that_starts_again(how: signal.Signals, tmp_path: Path, forks: 
     story.goes_on()
 
 
+@fault(CATALOG_AWAY)
+def test_a_catalog_that_is_away_at_the_start(
+    seaweed: SeaweedFS, tmp_path: Path, forks: Forks, broker: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    with behind_a_proxy(seaweed) as (proxy, namespace, settings):
+        story = RunStory(tmp_path, forks, broker, 80, settings=settings, table=f"{namespace}.bonds")
+        proxy.go_away()
+        with story.place.running():
+            wait_until(lambda: WAITING in caplog.text, "the run to wait")
+            proxy.come_back()
+            story.read_all()
+        story.goes_on()
+
+
+@contextmanager
+def behind_a_proxy(seaweed: SeaweedFS) -> Iterator[tuple[Proxy, str, dict[str, Any]]]:
+    """A proxy in front of the catalog, a namespace of its own, and settings of a service that uses them."""
+    address, namespace = urlparse(seaweed.iceberg), f"n{uuid.uuid4().hex[:12]}"
+    with Proxy((str(address.hostname), int(address.port or 80))) as proxy:
+        yield (
+            proxy,
+            namespace,
+            SERVICE
+            | {
+                "catalog": {"name": "lake", **seaweed.rest_catalog, "uri": proxy.url},
+                "dead_letters": {"table": f"{namespace}.dead_letters"},
+            },
+        )
+
+
 @long
 @fault(CATALOG_AWAY)
 @pytest.mark.parametrize("stalled", [False, True])
@@ -140,12 +171,7 @@ def test_a_catalog_that_is_away_while_records_come(
     monkeypatch.setattr("pipeline.sink.commit.ATTEMPTS", ATTEMPTS)
     monkeypatch.setattr("pipeline.sink.lake_sink.ATTEMPTS", ATTEMPTS)
     monkeypatch.setattr("pipeline.sink.rest.ANSWER_SECONDS", 1.0)
-    address, namespace = urlparse(seaweed.iceberg), f"n{uuid.uuid4().hex[:12]}"
-    with Proxy((str(address.hostname), int(address.port or 80))) as proxy:
-        settings = SERVICE | {
-            "catalog": {"name": "lake", **seaweed.rest_catalog, "uri": proxy.url},
-            "dead_letters": {"table": f"{namespace}.dead_letters"},
-        }
+    with behind_a_proxy(seaweed) as (proxy, namespace, settings):
         story = RunStory(tmp_path, forks, broker, 81, settings=settings, table=f"{namespace}.bonds")
         with story.place.running():
             story.read_all()

@@ -115,7 +115,7 @@ class TopicReader:
         """Where each partition ends now: the last stable offset under read_committed.
 
         Raises:
-            Unavailable: no answer within the source's patience.
+            Unavailable: no answer in time.
         """
         topic, partitions = self._flow.topic, self.partitions
 

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 _LEAST_ROOM = 256 << 10
+_ANSWER_SECONDS = 10.0
 _CLOSING_SECONDS = 2.0
 _CREATION_SECONDS = 2.0
 _DELETION_SECONDS = 10.0
@@ -81,7 +82,7 @@ class KafkaSource:
         Raises:
             BadConfiguration: there is no such topic, or it may not be read.
             Refused: a position is not in the topic, or it is another topic.
-            Unavailable: no answer within `patience`.
+            Unavailable: no answer in time.
         """
         flow = self.retried(lambda: self._opened(topic, dict(positions or {}), topic_id))
         with self.changed:
@@ -168,12 +169,12 @@ class KafkaSource:
             self._pause(_REFRESH_PAUSE)
 
     def retried(self, ask: Callable[[], Result]) -> Result:
-        """Ask until there is an answer, with growing pauses.
+        """Ask until there is an answer, with growing pauses, but not for long: callers know how to wait.
 
         Raises:
-            Unavailable: there was none within `patience`.
+            Unavailable: there was none.
         """
-        end = time.monotonic() + self.patience
+        end = time.monotonic() + min(self.patience, _ANSWER_SECONDS)
         settings = self.cluster.settings
         pause = settings.backoff
         while True:
