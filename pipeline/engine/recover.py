@@ -126,6 +126,9 @@ def restore(
     if tables is None:
         journal.clear()
         return beginning
+    if letters := sink.missing_letters(dataset):
+        log.info("finishing an epoch's dead letters", extra={"dataset": dataset.name, "epoch": tables.epoch})
+        sink.commit(letters)
     log.warning(
         "rebuilding the state from the tables", extra={"dataset": dataset.name, "epoch": tables.epoch}
     )

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.schema import DatasetSchema, TableSchema
 
-DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES = (
+DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES, LETTERS = (
     "bitlake.dataset",
     "bitlake.epoch",
     "bitlake.offsets",
@@ -19,9 +19,10 @@ DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES = (
     "bitlake.topic-id",
     "bitlake.write",
     "bitlake.tables",
+    "bitlake.dead-letters",
 )
-"""Snapshot summary properties; `WRITE` names the one write of the epoch that was committed, and `TABLES` its
-tables but the one of dead letters."""
+"""Snapshot summary properties; `WRITE` names the one write of the epoch that was committed, `TABLES` its
+tables but the one of dead letters, `LETTERS` the data files for that one."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class TableFiles:
 
 @dataclass(frozen=True)
 class FileList:
-    """An epoch's files, in the order in which their tables are committed: the parent last."""
+    """An epoch's files, in the order in which tables are committed: children, the parent, dead letters."""
 
     dataset: str
     write: str

@@ -1,5 +1,6 @@
 """Data files: rows to Parquet, with the statistics by which readers skip files."""
 
+import logging
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pyiceberg.typedef import Record
 from pipeline.faults import reach
 from pipeline.sink.durable import sync
 from pipeline.sink.partitions import split
+
+log = logging.getLogger(__name__)
 
 ROW_GROUP_ROWS = 65_536
 """Small enough that statistics of sorted rows prune, large enough that compression does not suffer."""
@@ -120,6 +123,27 @@ def write_file(table: Table, chunks: Iterator[pa.Table], location: str, key: Par
         size = stream.tell()
     sync(location)
     return _describe(table, footers[0], location, size, key)
+
+
+def still_there(table: Table, locations: Iterable[str]) -> Iterator[DataFile]:
+    """Describe files that were written and perhaps never committed; one that is gone is logged."""
+    for location in locations:
+        try:
+            yield describe_file(table, location)
+        except FileNotFoundError as error:
+            log.warning("data file %s was never committed, and is gone: %s", location, error)
+
+
+def describe_file(table: Table, location: str) -> DataFile:
+    """Describe a file that `write_file` wrote for a table without partitions.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    written = table.io.new_input(location)
+    with written.open() as stream:
+        footer = pq.read_metadata(stream)
+    return _describe(table, footer, location, len(written), None)
 
 
 def _encodings(rows: pa.Table) -> tuple[list[str], dict[str, str]]:

@@ -23,9 +23,9 @@ from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained
 from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
-from pipeline.sink.epoch import EPOCH, TABLES, WRITE, Epoch, Position, TableRows, newest_summary
+from pipeline.sink.epoch import EPOCH, LETTERS, TABLES, WRITE, Epoch, Position, TableRows, newest_summary
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
-from pipeline.sink.files import FileName, new_attempt, write_rows
+from pipeline.sink.files import FileName, new_attempt, still_there, write_rows
 from pipeline.sink.lease import Tenant
 from pipeline.sink.scan import ALWAYS_TRUE, compare, may_be_among, scan_rows, storage
 from pipeline.sink.tables import Mode, TableOptions
@@ -183,32 +183,35 @@ class LakeSink:
             )
         name = FileName(dataset, epoch.position.epoch, new_attempt())
         with explained(self._where):
-            written = []
+            tables = tuple(reversed(epoch.tables))
+            for rows in tables:
+                self._evolve(rows.schema, self._table(rows.schema.identifier))
+            written = self._write_upserts(tables, name) if upsert else self._write_all(tables, name)
             if epoch.dead_letters is not None and len(epoch.dead_letters):
                 table = self._table(self._dead_letter_table)
                 files = self._plan(table, write_rows(table, [epoch.dead_letters], name, "dead"))
                 written.append(TableFiles(self._dead_letter_table, files))
-            tables = tuple(reversed(epoch.tables))
-            for rows in tables:
-                self._evolve(rows.schema, self._table(rows.schema.identifier))
-            written += self._write_upserts(tables, name) if upsert else self._write_all(tables, name)
         self._uncommitted[dataset] = name.attempt
         return FileList(dataset, name.attempt, epoch.position, tuple(written))
 
     def commit(self, files: FileList) -> None:
-        """Commit each table once: dead letters, then children, the parent last.
+        """Commit each table once: children, then the parent, dead letters last.
 
-        Tables that have the epoch are skipped, so it can be called again, and by another process.
+        Tables that have the epoch are skipped, so it can be called again, and by another process. Dead
+        letters are in the table that all datasets share, which no writer is kept from: they follow once the
+        dataset's own tables have taken the epoch from this writer. Those tell where the letters are, for a
+        writer that finds nothing else (`missing_letters`).
 
         Raises:
             Refused: another writer committed this epoch or a later one.
             Unavailable: the catalog does not answer; some tables may have the epoch. Call again.
         """
-        members = sorted(
-            part.identifier for part in files.tables if part.identifier != self._dead_letter_table
-        )
+        own = [part for part in files.tables if part.identifier != self._dead_letter_table]
+        letters = [file.path for part in files.tables if part not in own for file in part.added]
         summary = files.position.to_summary(files.dataset)
-        summary |= {WRITE: files.write, TABLES: json.dumps(members)}
+        summary |= {WRITE: files.write, TABLES: json.dumps(sorted(part.identifier for part in own))}
+        if letters:
+            summary[LETTERS] = json.dumps(letters)
         reach("before-first-commit")
         for number, part in enumerate(files.tables):
             if number:
@@ -220,6 +223,22 @@ class LakeSink:
             )
         reach("after-last-commit")
         self._uncommitted.pop(files.dataset, None)
+
+    def missing_letters(self, dataset: DatasetSchema) -> FileList | None:
+        """The dead letters of the newest epoch of the dataset's own tables, if theirs lacks that epoch."""
+        own = newest_summary(self._table(dataset.parent.identifier).metadata, dataset.name)
+        if own is None:
+            return None
+        with explained(self._where):
+            dead = self._table(self._dead_letter_table)
+            found = newest_summary(dead.metadata, dataset.name)
+            if found is not None and int(found[EPOCH]) >= int(own[EPOCH]):
+                return None
+            files = self._plan(dead, still_there(dead, json.loads(own.get(LETTERS, "[]"))))
+        if not files:
+            return None
+        part = TableFiles(self._dead_letter_table, files)
+        return FileList(dataset.name, own[WRITE], Position.from_summary(own), (part,))
 
     def discard(self, files: FileList) -> None:
         """Delete the files of an epoch that was never committed; one that can't be deleted is logged."""

@@ -39,6 +39,7 @@ class Story:
         settings: more of lake.yaml.
         table: the Iceberg identifier of the dataset's table, if not the usual one.
         checkpoint_records: as `Load` takes them.
+        broken: the number of a line in whose place comes one that is a dead letter.
     """
 
     def __init__(
@@ -51,10 +52,13 @@ class Story:
         settings: dict[str, Any] | None = None,
         table: str = "ref.bonds",
         checkpoint_records: int = 8_000_000,
+        broken: int | None = None,
     ) -> None:
         entry, own = KINDS[kind]
         entry, self.seed = entry | {"table": table}, seed
         self.lines = random_stream(seed, RECORDS, entry=entry).envelope_lines()
+        if broken is not None:
+            self.lines[broken] = b"{"
         self.place = Place(folder, forks, entry, settings=own | (settings or {}))
         self.load = Load(
             "bonds", [self.place.file("a.jsonl", self.lines)], checkpoint_records=checkpoint_records

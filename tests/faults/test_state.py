@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.place import Place
 from tests.faults.runs import BONDS, Load
+from tests.faults.stories import Story
 from tests.forks import Forks
 from tests.matrix import STATE_AHEAD, STATE_LOST, STATE_OLD
 from tests.model import Model
@@ -181,6 +182,15 @@ def test_a_state_lost_between_commits_is_refused(
     place.kill(load, point)
     place.lose_state()
     assert "no intent is left to finish" in place.refused(load)
+
+
+@pytest.mark.fault(STATE_LOST)
+@pytest.mark.parametrize("point", ["between-commits:4", "after-last-commit"])
+def test_a_state_lost_before_dead_letters_were_committed(point: str, tmp_path: Path, forks: Forks) -> None:
+    """The dataset's own tables have the epoch, and tell where its letters are."""
+    story = Story(tmp_path, forks, 58, broken=5).kill(point)
+    story.place.lose_state()
+    story.ends_well()
 
 
 def place_tables(place: Place) -> list[str]:

@@ -1,6 +1,7 @@
 """Two writers at once, one that was stopped meanwhile, answers that never come, clocks that go back."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,19 @@ def test_stopped_and_back_when_its_successor_is_far_ahead(tmp_path: Path, forks:
     more(story.place, story.model, seed=55)
 
 
-def successor(story: Story) -> Place:
+@fault(STOPPED)
+def test_a_letter_of_a_stale_writer_stands_once(tmp_path: Path, forks: Forks) -> None:
+    """Its epoch is refused by the dataset's own tables before its letters are in the one that all share."""
+    story = Story(tmp_path, forks, 57, broken=5)
+    first = story.place.stop(story.load, "before-first-commit")
+    other = successor(story, commit={"records": 3, "seconds": 3600})
+    other.kill(story.load, "after-state")
+    assert story.place.resume(first)["error"] == "Refused"
+    other.finish(story.load)
+    other.check(story.model)
+
+
+def successor(story: Story, **settings: Any) -> Place:
     """The same tables, written with another state."""
     catalog = {
         "name": "lake",
@@ -104,7 +117,8 @@ def successor(story: Story) -> Place:
         "warehouse": f"{story.place.folder}/.bitlake/warehouse",
     }
     folder = story.place.folder / "successor"
-    return Place(folder, story.place.forks, *story.place.entries, settings={"catalog": catalog})
+    settings |= {"catalog": catalog}
+    return Place(folder, story.place.forks, *story.place.entries, settings=settings)
 
 
 def more(place: Place, model: Model, *, seed: int) -> None:
