@@ -72,6 +72,7 @@ class Following:
                 begun = reader.begun()
                 writer.read_from(reader.topic_id or "", begun)
                 ends = self._patience.call_apart(reader.end_offsets) if until_end else None
+            self._source.show(self._topic, topic_offsets(writer.position))
             self._watcher.opened(Vital(writer, reader))
             for item in ahead(self._decoded(reader, begun, ends), tick=TICK):
                 self._take(item)

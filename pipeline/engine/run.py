@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pipeline.config import DatasetConfig, LakeConfig
+from pipeline.engine.arrival import topic_offsets
 from pipeline.engine.dataset import HEARTBEAT_SECONDS, DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.following import Following
@@ -88,7 +89,7 @@ class Run:
         patience = replace(patience, told=watcher.waiting)
         try:
             with patience.opening():
-                writer = patience.call(lambda: self._writer(sink, dataset, patience))
+                writer = patience.call(lambda: self._writer(source, sink, dataset, patience))
             try:
                 Following(source, dataset.topic, writer, patience, watcher).run(until_end=until_end)
             finally:
@@ -102,12 +103,15 @@ class Run:
             self._failures.append(failure)
             patience.stop.set()
 
-    def _writer(self, sink: LakeSink, dataset: DatasetConfig, patience: Patience) -> DatasetWriter:
+    def _writer(
+        self, source: KafkaSource, sink: LakeSink, dataset: DatasetConfig, patience: Patience
+    ) -> DatasetWriter:
         watcher = self._watchers[dataset.name]
 
         def committed(epoch: Committed) -> None:
             with self._lock:
                 self._summary += epoch.summary
+            source.show(dataset.topic, topic_offsets(epoch.position))
             watcher.committed(epoch)
 
         terms = Terms(

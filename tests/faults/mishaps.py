@@ -31,10 +31,10 @@ def befall(text: str, lake: Lake) -> None:
         "compact": partial(compact, lake),
         "lose-answer": lose_answer,
     }
-    faults._fault = _Mishap(point, int(nth or 1), deeds[mishap])  # type: ignore[assignment]
+    faults._fault = Mishap(point, int(nth or 1), deeds[mishap])  # type: ignore[assignment]
 
 
-class _Mishap:
+class Mishap:
     def __init__(self, point: str, nth: int, deed: Callable[[], Any]) -> None:
         assert point in faults.POINTS
         self.point, self.left, self.deed = point, nth, deed

@@ -18,18 +18,22 @@ import pytest
 from confluent_kafka import TopicPartition
 
 import pipeline.engine.run
+from pipeline import faults
 from pipeline.engine.run import KafkaSource
 from pipeline.errors import Refused
 from pipeline.faults import EPOCH_POINTS
+from tests.faults.mishaps import Mishap
 from tests.faults.runs import ATTEMPTS
 from tests.faults.stories import seed_of
 from tests.faults.topics import PARTITIONS, RunStory, service
 from tests.forks import Forks
+from tests.integration.kafka.test_observing import read
 from tests.kafka_broker import Kafka, wait_until
 from tests.matrix import (
     BROKER_AWAY,
     CATALOG_AWAY,
     CLOCK,
+    KILL,
     POISON,
     RECREATED,
     RETENTION,
@@ -124,6 +128,70 @@ def test_a_broker_that_starts_again(how: signal.Signals, tmp_path: Path, forks: 
         story.topic.grow(15)
         story.read_all()
     story.goes_on()
+
+
+LETTERS = {"dead_letters": {"topic": "{topic}.dlq"}}
+
+
+def letters_stay_whole(story: RunStory) -> None:
+    """Every dead letter of the table is in the topic, perhaps more than once, and no other."""
+    table = story.place.catalog.load_table("bitlake.dead_letters").scan(selected_fields=("id",))
+    known = {row["id"].encode() for row in table.to_arrow().to_pylist()}
+    sent = read(story.topic.broker, f"{story.topic.name}.dlq", len(known))
+    assert {dict(headers)["bitlake.id"] for *_, headers, _ in sent} == known
+    assert len(known) == len(story.topic.model.dead) > 0
+
+
+@fault(BROKER_AWAY)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_brokers_that_go_away_while_dead_letters_wait(
+    stopped: bool,
+    tmp_path: Path,
+    forks: Forks,
+    broker: Kafka,
+    between: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They are in the table, and are sent once the brokers are back: to this run, or to the next one."""
+    story = RunStory(tmp_path, forks, broker, 91, settings=impatient(broker) | LETTERS)
+    story.topic.add(poisoned())
+    monkeypatch.setattr("pipeline.sink.dead_letter_topic.RETRY_SECONDS", 0.5)
+    monkeypatch.setattr(faults, "_fault", Mishap("after-last-commit", 2, between.go_away))
+    if stopped:
+        with pytest.raises(AssertionError, match="can't be sent to Kafka"), story.place.running():
+            wait_until(lambda: "dead letters can't be sent" in caplog.text, "letters to wait")
+        between.come_back()
+        story.ends_well()
+    else:
+        with story.place.running():
+            wait_until(lambda: "dead letters can't be sent" in caplog.text, "letters to wait")
+            between.come_back()
+            story.read_all()
+        story.topic.add(poisoned())
+        story.goes_on()
+    letters_stay_whole(story)
+
+
+def poisoned() -> list[Record]:
+    return [Record(b"{", 1_700_000_000_000_000, partition=n % PARTITIONS) for n in range(5)]
+
+
+@long
+@fault(KILL)
+@pytest.mark.parametrize("point", EPOCH_POINTS)
+def test_killed_beside_dead_letters_on_their_way(
+    point: str, tmp_path: Path, forks: Forks, broker: Kafka
+) -> None:
+    story = RunStory(tmp_path, forks, broker, 92, settings=LETTERS)
+    story.topic.add(poisoned())
+    story.kill(f"{point}:2", point).ends_well()
+    story.topic.add(poisoned())
+    story.kill(point)
+    story.lose_state()
+    if point != "between-commits":
+        story.ends_well()
+        letters_stay_whole(story)
 
 
 @fault(CATALOG_AWAY)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.source.kafka.cluster import EARLIEST, LATEST, Cluster, Topic
-from pipeline.source.kafka.commit import commit_offsets
+from pipeline.source.kafka.commit import Showcase
 from pipeline.source.kafka.connection import ConnectionLost
 from pipeline.source.kafka.fetcher import Fetcher
 from pipeline.source.kafka.partition import Flow, Partition
@@ -67,6 +67,7 @@ class KafkaSource:
         self._fetchers: dict[int, Fetcher] = {}
         self._stale = False
         self._keeper: threading.Thread | None = None
+        self._showcase: Showcase | None = None
 
     def open(
         self, topic: str, positions: Mapping[int, int] | None = None, *, topic_id: str | None = None
@@ -98,6 +99,8 @@ class KafkaSource:
 
     def close(self) -> None:
         """Let go of all connections; readers give nothing more."""
+        if self._showcase is not None:
+            self._showcase.close()
         with self.changed:
             self.closed = True
             threads: list[threading.Thread] = [*self._fetchers.values()]
@@ -115,14 +118,13 @@ class KafkaSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> bool:
-        """Show next offsets to others in a consumer group; whether that worked. They are advisory only."""
-        try:
-            commit_offsets(self.cluster, group, topic, offsets)
-        except (ConnectionLost, BitlakeError) as error:
-            log.warning("the group %s does not show our offsets: %s", group, error)
-            return False
-        return True
+    def show(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Show next offsets to others in the consumer group of `group.id`, if there is one; does not wait."""
+        with self.changed:
+            if self._showcase is None and self.cluster.settings.group and not self.closed:
+                self._showcase = Showcase(self.cluster.settings)
+            if self._showcase is not None:
+                self._showcase.show(topic, offsets)
 
     def flows(self) -> list[Flow]:
         """The open topics; under the lock."""

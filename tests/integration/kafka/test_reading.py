@@ -315,16 +315,6 @@ def test_queues_are_bounded(broker):
         assert len(values(blocks)) + len(values(read_all(reader))) == 8000
 
 
-def test_offsets_are_shown_in_a_consumer_group(broker, source):
-    broker.create_topic("shown", 2)
-    wait_until(lambda: source.commit("bitlake-shown", "shown", {0: 17, 1: 4}), "the group's coordinator")
-    assert source.commit("bitlake-shown", "shown", {0: 18})
-    consumer = Consumer(broker.properties | {"group.id": "bitlake-shown", "log_level": 0})
-    committed = consumer.committed([TopicPartition("shown", number) for number in (0, 1)], 30)
-    consumer.close()
-    assert [one.offset for one in committed] == [18, 4]
-
-
 def test_a_login_that_ends_is_renewed(broker):
     broker.create_topic("renewed")
     with KafkaSource(broker.sasl("PLAIN")) as source, source.open("renewed") as reader:
