@@ -158,6 +158,9 @@ class CommitConfig(Part):
 
     records: int = Field(default=500_000, ge=1, description="an epoch ends at this many records ...")
     seconds: float = Field(default=10, gt=0, description="... or after this long, whichever comes first")
+    memory: Size | None = Field(
+        default=None, description="or when the epochs of all datasets hold this much; default: a quarter"
+    )
 
 
 class TimeConfig(Part):

@@ -17,6 +17,7 @@ state: .bitlake/state            # what is believed now, by key: a RocksDB direc
 commit:                          # an epoch (one commit) ends ...
   records: 500000                # ... at this many records
   seconds: 10                    # ... or after this long, whichever comes first
+  # memory: 1GB                  # ... or when the epochs of all datasets hold this; default: a quarter of it
 time:
   max_ahead: 1h                  # a record from further in the future is a dead letter
   idle_margin: 5s                # how far behind "now" the horizon of a drained partition stays

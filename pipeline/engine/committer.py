@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.engine.epoch import Draft
+from pipeline.engine.epoch import ROW_BYTES, Draft
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import layout_of
+from pipeline.engine.memory import Share
 from pipeline.engine.outgoing import Outgoing
 from pipeline.engine.timelines import Timelines, new_rows
 from pipeline.engine.watching import Committed
 from pipeline.faults import reach
 from pipeline.sink.epoch import Epoch, Position, TableRows
+from pipeline.sink.file_list import FileList
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.temporal.change import Rows
 from pipeline.versions.gather import gather
@@ -24,10 +26,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cut:
-    """A whole epoch and where it ends."""
+    """A whole epoch, where it ends, and what it holds of memory, which is released once it is committed."""
 
     draft: Draft
     position: Position
+    nbytes: int
 
 
 class Committer:
@@ -39,6 +42,7 @@ class Committer:
         topic: the records' topic, for provenance.
         committed: called on the committing thread after each epoch.
         outgoing: where dead letters go, and how long servers that are away are waited for.
+        share: of the memory for epochs.
     """
 
     def __init__(
@@ -49,7 +53,9 @@ class Committer:
         topic: str,
         committed: Callable[[Committed], None],
         outgoing: Outgoing,
+        share: Share,
     ) -> None:
+        self._share = share
         self._outgoing, self._patience = outgoing, outgoing.patience
         self._sink, self._journal, self._timelines = sink, journal, timelines
         self._topic, self._committed = topic, committed
@@ -66,7 +72,7 @@ class Committer:
             BitlakeError: an earlier epoch failed.
         """
         while True:
-            self._check()
+            self.check()
             try:
                 return self._waiting.put(cut, timeout=0.2)
             except queue.Full:
@@ -88,7 +94,7 @@ class Committer:
         while self._waiting.unfinished_tasks and self._thread.is_alive():
             with self._waiting.all_tasks_done:
                 self._waiting.all_tasks_done.wait(0.2)
-        self._check()
+        self.check()
 
     def close(self) -> None:
         """Wait until every epoch handed over is committed, or one has failed.
@@ -103,27 +109,37 @@ class Committer:
             except queue.Full:
                 continue
         self._thread.join()
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise what went wrong with an epoch, once.
+
+        Raises:
+            BitlakeError: it failed.
+        """
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
 
     def _run(self) -> None:
         try:
-            while (cut := self._waiting.get()) is not None:
-                self._commit(cut)
+            while self._commit_next():
                 self._waiting.task_done()
         except BaseException as failure:  # noqa: BLE001 - raised on the thread that hands epochs over
             self._failure = failure
+
+    def _commit_next(self) -> bool:
+        cut = self._waiting.get()
+        if cut is not None:
+            self._commit(cut)
+        return cut is not None
 
     def _commit(self, cut: Cut) -> None:
         begun, position = time.perf_counter(), cut.position
         self._journal.begin(position)
         reach("after-intent")
         # Rows are gathered anew for another try: they are made while they are written.
-        files = self._patience.call(lambda: self._sink.write(self._epoch(cut)))
+        files = self._patience.call(lambda: self._write(cut))
         reach("before-file-list")
         self._journal.record_files(files, cut.draft.log, layout_of(cut.draft.dataset))
         reach("after-file-list")
@@ -150,9 +166,15 @@ class Committer:
                 "commit_seconds": round(told.commit_seconds, 3),
             },
         )
-        cut.draft.rows.filled[0] = 0
-        self._spare.put(cut.draft.rows)
+        if self._share.memory.keeps(int(cut.draft.rows.filled[0]) * ROW_BYTES):
+            cut.draft.rows.filled[0] = 0
+            self._spare.put(cut.draft.rows)
+        self._share.release(cut.nbytes)
         self._committed(told)
+
+    def _write(self, cut: Cut) -> FileList:
+        with self._share.memory.writing:
+            return self._sink.write(self._epoch(cut))
 
     def _epoch(self, cut: Cut) -> Epoch:
         draft, timelines = cut.draft, self._timelines

@@ -27,6 +27,7 @@ from pipeline.engine.dead_letters import Origin
 from pipeline.engine.epoch import Draft
 from pipeline.engine.journal import Journal
 from pipeline.engine.letters import Letters
+from pipeline.engine.memory import EpochMemory
 from pipeline.engine.options import decode_options
 from pipeline.engine.outgoing import Outgoing
 from pipeline.engine.patience import Patience
@@ -73,6 +74,7 @@ class Terms:
     Attributes:
         envelope: records come in envelopes.
         share: how many datasets share the process's memory.
+        memory: what epochs hold of it; None: the dataset is alone.
         patience: how long servers that are away are waited for.
         lease_seconds: how long an epoch keeps other writers away; 0: they are only kept from this epoch.
         take_over: the dataset is taken from another writer.
@@ -81,6 +83,7 @@ class Terms:
 
     envelope: bool = False
     share: int = 1
+    memory: EpochMemory | None = None
     patience: Patience = field(default_factory=Patience)
     lease_seconds: float = 0.0
     take_over: bool = False
@@ -143,8 +146,9 @@ class DatasetWriter:
         self._idle_margin, self._committed_at = lake.time.idle_margin_us, time.monotonic()
         self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
         self._told, self._newest, self.strayed = self.position, self.position.horizon, 0
+        self._share = (terms.memory or EpochMemory(self._limits.memory or physical_memory() // 4)).share()
         self._committer = Committer(
-            sink, self._journal, self._timelines, config.topic, committed, self._outgoing
+            sink, self._journal, self._timelines, config.topic, committed, self._outgoing, self._share
         )
 
     def read_from(self, topic_id: str, begun: Mapping[int, int]) -> None:
@@ -210,6 +214,7 @@ class DatasetWriter:
         admitted = self._timelines.admit(batch, letters.offsets, times, letters.partition, clock)
         while admitted.done < len(batch):
             done = self._timelines.apply(admitted, schema, self._draft.rows)
+            self._share.fill(self._draft.nbytes)
             if self._draft.add_replayed(batch, letters.rows, admitted, done):
                 self._draft.dataset = schema
                 partitions = {*topic_offsets(self.position), letters.partition}
@@ -244,6 +249,7 @@ class DatasetWriter:
             done = self._timelines.apply(admitted, decoded.schema, self._draft.rows)
             self._draft.dataset = decoded.schema
             self._draft.add(batch, block, admitted, done, clock, origin)
+            self._share.fill(self._draft.nbytes)
             self.position = advanced(
                 self.position,
                 partition,
@@ -291,10 +297,11 @@ class DatasetWriter:
         return news and (overdue or self._told.horizon < self._newest <= self.position.horizon)
 
     def cut_if_full(self) -> None:
-        """End the epoch if it holds enough, or has lasted long enough."""
-        if self._draft.full(self._limits.records, self._limits.seconds):
+        """End the epoch if it holds enough, or has lasted long enough; wait while memory is short."""
+        if self._share.short or self._draft.full(self._limits.records, self._limits.seconds):
             self.cut()
             self._tidy()
+            self._share.wait(self._committer.check)
 
     def cut(self, *, though_empty: bool = False) -> None:
         """End the epoch here and hand it over to be committed; by default not where it holds no records."""
@@ -304,7 +311,7 @@ class DatasetWriter:
         self.position = replace(self.position, epoch=self.position.epoch + 1)
         self._told, self._committed_at = self.position, time.monotonic()
         self._logged += draft.summary.records
-        self._committer.commit(Cut(draft, self.position))
+        self._committer.commit(Cut(draft, self.position, self._share.cut()))
         self._draft = Draft(draft.dataset, self._committer.spare_rows(), tally=self._new_tally())
         if self._logged >= CHECKPOINT_RECORDS:
             self._checkpoint()
@@ -346,6 +353,7 @@ class DatasetWriter:
         try:
             self._committer.close()
         finally:
+            self._share.close()
             self._outgoing.close()
 
     def _new_tally(self) -> Tally | None:

@@ -16,8 +16,9 @@ from pipeline.sink.epoch import Position
 from pipeline.source.block import Block
 from pipeline.source.kafka import KafkaBlock
 from pipeline.temporal.apply import CHANGED, NO_OP
-from pipeline.temporal.change import OPEN, R_TABLE, R_TO, Rows
+from pipeline.temporal.change import OPEN, R_TABLE, R_TO, ROW_FIELDS, Rows
 
+ROW_BYTES = ROW_FIELDS * 8
 DEAD_BYTES = 256 << 20
 """Bytes of dead letters at which an epoch is full."""
 
@@ -65,6 +66,12 @@ class Draft:
     started: float = field(default_factory=time.monotonic)
     first: float | None = None
     _dead_bytes: int = 0
+    _log_bytes: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """About what it holds of memory."""
+        return int(self.rows.filled[0]) * ROW_BYTES + self._log_bytes + self._dead_bytes
 
     def add(
         self,
@@ -116,6 +123,7 @@ class Draft:
         changes, no_ops = np.count_nonzero(outcome == CHANGED), np.count_nonzero(outcome == NO_OP)
         if changes:
             self.log.append(to_log(batch, applied.changes, done, applied.partition))
+            self._log_bytes += len(self.log[-1])
         return int(changes), int(no_ops)
 
     def full(self, records: int, seconds: float) -> bool:

@@ -11,10 +11,12 @@ from pipeline.engine.arrival import topic_offsets
 from pipeline.engine.dataset import HEARTBEAT_SECONDS, DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.following import Following
+from pipeline.engine.memory import EpochMemory
 from pipeline.engine.patience import Patience, StoppedEarly
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.kafka import KafkaSource
+from pipeline.temporal.store import physical_memory
 from state import StateBackend
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Run:
         self._take_over = take_over
         self._watchers = {dataset.name: watching(dataset.name) for dataset in datasets}
         self._datasets = datasets
+        self._memory = EpochMemory(lake.commit.memory or physical_memory() // 4, len(datasets))
         self._summary, self._lock = Summary(), threading.Lock()
         self._failures: list[BaseException] = []
 
@@ -116,6 +119,7 @@ class Run:
 
         terms = Terms(
             share=len(self._datasets),
+            memory=self._memory,
             patience=patience,
             lease_seconds=max(LEASE_SECONDS, 3 * self._lake.commit.seconds),
             take_over=self._take_over,
