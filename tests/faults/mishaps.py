@@ -1,7 +1,7 @@
 """What may befall a process at a fault point beside its death; ``BITLAKE_FAULT`` only knows that."""
 
-import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -25,13 +25,18 @@ def befall(text: str, lake: Lake) -> None:
     where, _, argument = rest.partition("=")
     point, _, nth = where.partition(":")
     deeds: dict[str, Callable[[], Any]] = {
-        "stop": partial(os.kill, os.getpid(), signal.SIGSTOP),
+        "stop": stop,
         "fill": partial(fill, Path(argument)),
         "touch": partial(touch, lake),
         "compact": partial(compact, lake),
         "lose-answer": lose_answer,
     }
     faults._fault = Mishap(point, int(nth or 1), deeds[mishap])  # type: ignore[assignment]
+
+
+def stop() -> None:
+    """Stop the process here: sent to the process, another thread may be told first, and this one go on."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 class Mishap:
