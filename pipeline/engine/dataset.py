@@ -145,7 +145,8 @@ class DatasetWriter:
         self._partitions: frozenset[int] = frozenset((files_partition(self.position),))
         self._idle_margin, self._committed_at = lake.time.idle_margin_us, time.monotonic()
         self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
-        self._told, self._newest, self.strayed = self.position, self.position.horizon, 0
+        self._told, self._newest = self.position, self.position.horizon
+        self.strayed = self._strayed_told = 0
         self._share = (terms.memory or EpochMemory(self._limits.memory or physical_memory() // 4)).share()
         self._committer = Committer(
             sink, self._journal, self._timelines, config.topic, committed, self._outgoing, self._share
@@ -362,7 +363,8 @@ class DatasetWriter:
     def _tell_strayed(self, keys: int) -> None:
         """Keys in several partitions: their order is not that of any of them."""
         self.strayed += keys
-        if keys:
+        if self.strayed >= 2 * self._strayed_told and keys:
+            self._strayed_told = self.strayed
             log.warning(
                 "keys met in a second partition: set the message key to the dataset's key",
                 extra={"dataset": self._config.name, "keys": keys, "in_all": self.strayed},

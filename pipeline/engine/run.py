@@ -15,7 +15,7 @@ from pipeline.engine.memory import EpochMemory
 from pipeline.engine.patience import Patience, StoppedEarly
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.lake_sink import LakeSink
-from pipeline.source.kafka import KafkaSource
+from pipeline.source.kafka import KafkaSource, open_source
 from pipeline.temporal.store import physical_memory
 from state import StateBackend
 
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 300.0
 """For servers that are away, where the end is waited for; a service waits until it is stopped."""
+LEAST_BUFFER, BUFFER_OF_EACH, MOST_BUFFER = 32 << 20, 4 << 20, 256 << 20
+"""Bytes of records that wait to be decoded: for small batches cost more than large ones."""
 LEASE_SECONDS = 3 * HEARTBEAT_SECONDS
 """After so long without an epoch, another writer may take a dataset."""
 
@@ -52,7 +54,8 @@ class Run:
         """Follow all topics; see `Engine.run`."""
         patience = Patience(PATIENCE_SECONDS if until_end else math.inf, stop, self._tell_all)
         log.info("following topics", extra={"topics": [dataset.topic for dataset in self._datasets]})
-        with KafkaSource(self._lake.kafka) as source:
+        room = min(LEAST_BUFFER + len(self._datasets) * BUFFER_OF_EACH, MOST_BUFFER)
+        with open_source(self._lake.kafka, buffer_bytes=room) as source:
             try:
                 with patience.opening():
                     sink = patience.call_apart(self._open_sink)

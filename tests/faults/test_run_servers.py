@@ -19,7 +19,7 @@ from confluent_kafka import TopicPartition
 
 import pipeline.engine.run
 from pipeline import faults
-from pipeline.engine.run import KafkaSource
+from pipeline.engine.run import open_source
 from pipeline.errors import Refused
 from pipeline.faults import EPOCH_POINTS
 from tests.faults.mishaps import Mishap
@@ -101,7 +101,7 @@ def test_a_broker_that_is_away_for_longer_than_it_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(pipeline.engine.run, "KafkaSource", functools.partial(KafkaSource, patience=1.0))
+    monkeypatch.setattr(pipeline.engine.run, "open_source", functools.partial(open_source, patience=1.0))
     story = RunStory(tmp_path, forks, broker, seed_of(how) + 1, settings=impatient(broker))
     with story.place.running():
         story.read_all()

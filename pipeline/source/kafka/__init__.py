@@ -31,11 +31,19 @@ from pipeline.source.kafka.headers import read_headers
 
 if TYPE_CHECKING:
     from pipeline.source.kafka.reader import TopicReader
-    from pipeline.source.kafka.source import KafkaSource
+    from pipeline.source.kafka.source import KafkaSource, open_source
 
-__all__ = ["NO_TIMESTAMP", "KafkaBlock", "KafkaSource", "Records", "TopicReader", "read_headers"]
+__all__ = [
+    "NO_TIMESTAMP",
+    "KafkaBlock",
+    "KafkaSource",
+    "Records",
+    "TopicReader",
+    "open_source",
+    "read_headers",
+]
 
-_HOMES = {"KafkaSource": "source", "TopicReader": "reader"}
+_HOMES = {"KafkaSource": "source", "open_source": "source", "TopicReader": "reader"}
 
 
 def __getattr__(name: str) -> Any:

@@ -40,6 +40,10 @@ class Owner(Protocol):
         """The open topics."""
         ...
 
+    def share_room(self) -> None:
+        """Say how much of each partition may wait to be polled."""
+        ...
+
     def refresh(self) -> None:
         """Have the metadata read again soon."""
         ...
@@ -121,6 +125,7 @@ class Fetcher(threading.Thread):
         self._wait = self._settings.fetch_max_wait
         if self._owner.closed:
             return
+        self._owner.share_room()
         for flow in self._owner.flows():
             for partition in flow.partitions.values():
                 if flow.failure is not None or partition.node(now) != self.node:

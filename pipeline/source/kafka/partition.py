@@ -62,6 +62,12 @@ class Partition:
         """Fetch from another broker than the leader for a while; -1 for the leader."""
         self._follower = (node, time.monotonic() + _FOLLOWER_SECONDS)
 
+    @property
+    def busy(self) -> bool:
+        """Whether it wants room in a queue: records wait, or are still to be fetched, as far as known."""
+        waiting = self.queued or self.pending or self.high_watermark < 0
+        return bool(waiting) or self.position < self.high_watermark
+
     def ready(self, node: int, now: float, room: int) -> bool:
         """Whether to fetch it from a broker now."""
         return (
@@ -108,7 +114,7 @@ class Flow:
     """A topic's partitions and what they share.
 
     Attributes:
-        room: bytes that each partition may hold in its queue.
+        room: bytes that each partition may hold in its queue now.
         failure: what its reader shall raise.
         missing_since: since when the brokers do not know the topic.
     """

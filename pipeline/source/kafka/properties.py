@@ -44,6 +44,7 @@ _SECURITY = (
 )
 _DEFAULTS = {
     "security.protocol": "PLAINTEXT",
+    "bitlake.client": "batches",
     "client.id": "bitlake",
     "client.rack": "",
     "group.id": "",
@@ -87,12 +88,14 @@ class ClientSettings:
 
     Attributes:
         bootstrap: hosts and ports.
+        plain: read by librdkafka, one message at a time.
         reset: where a partition without a position begins: earliest, latest or none (an error).
     """
 
     bootstrap: tuple[tuple[str, int], ...]
     tls: Tls | None
     sasl: Sasl | None
+    plain: bool
     client_id: str
     rack: str
     group: str
@@ -131,6 +134,7 @@ def client_settings(properties: Mapping[str, Any], base: Path | None = None) -> 
         bootstrap=_bootstrap(given.get("bootstrap.servers", "")),
         tls=tls_of(given, base or Path()) if secure else None,
         sasl=sasl_of(given) if protocol.startswith("SASL") else None,
+        plain=_choice(value, "bitlake.client", ("batches", "librdkafka")) == "librdkafka",
         client_id=value["client.id"],
         rack=value["client.rack"],
         group=value["group.id"],

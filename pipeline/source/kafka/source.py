@@ -88,13 +88,17 @@ class KafkaSource:
         flow = self.retried(lambda: self._opened(topic, dict(positions or {}), topic_id))
         with self.changed:
             self._flows.append(flow)
-            self._share_room()
+            self.share_room()
             for partition in flow.partitions.values():
                 self.fetch_from(partition.leader.node)
             if self._keeper is None:
                 self._keeper = threading.Thread(target=self._keep, name="kafka-metadata", daemon=True)
                 self._keeper.start()
             self.changed.notify_all()
+        return self.reader_of(flow)
+
+    def reader_of(self, flow: Flow) -> TopicReader:
+        """What reads a topic that is open."""
         return TopicReader(self, flow)
 
     def close(self) -> None:
@@ -151,7 +155,7 @@ class KafkaSource:
                 self._flows.remove(flow)
             for partition in flow.partitions.values():
                 partition.queue.clear()
-            self._share_room()
+            self.share_room()
             self.changed.notify_all()
 
     def topic(self, name: str) -> Topic:
@@ -231,10 +235,11 @@ class KafkaSource:
         begin = start if offset is None else offset
         return Partition(number, begin, begin, topic.leaders[number], begin, fixed=offset is not None)
 
-    def _share_room(self) -> None:
+    def share_room(self) -> None:
+        """Share the queues' bytes out among the partitions that have something to read; under the lock."""
+        busy = sum(one.busy for flow in self._flows for one in flow.partitions.values())
         for flow in self._flows:
-            share = self._buffer_bytes // len(self._flows) // max(len(flow.partitions), 1)
-            flow.room = max(share, _LEAST_ROOM)
+            flow.room = max(self._buffer_bytes // max(busy, 1), _LEAST_ROOM)
 
     def _keep(self) -> None:
         """Keep the metadata fresh: when something went wrong, and now and then."""
@@ -307,4 +312,13 @@ class KafkaSource:
             if leader.epoch < 0 or leader.epoch >= partition.leader.epoch:
                 partition.leader = leader
             self.fetch_from(partition.leader.node)
-        self._share_room()
+        self.share_room()
+
+
+def open_source(properties: Mapping[str, Any], **how: Any) -> KafkaSource:
+    """The source that `bitlake.client` among the properties asks for; see `KafkaSource`."""
+    if client_settings(properties, how.get("base")).plain:
+        from pipeline.source.kafka.plain import PlainSource
+
+        return PlainSource(properties, **how)
+    return KafkaSource(properties, **how)

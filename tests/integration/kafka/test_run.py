@@ -83,14 +83,17 @@ def committed(lake: Lake) -> int:
     return sum(position.offsets.values()) if position else 0
 
 
-@pytest.mark.parametrize("seed", [5, 6, 7])
-def test_histories_equal_the_model(broker: Kafka, topic: str, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "client"), [(5, "batches"), (6, "batches"), (7, "librdkafka")])
+def test_histories_equal_the_model(broker: Kafka, topic: str, tmp_path: Path, seed: int, client: str) -> None:
     stream, choose = random_stream(seed, 90), random.Random(seed)
     whole = [replace(r, timestamp=max(r.timestamp, 0) // 1000 * 1000) for r in stream.records]
     records = numbered(whole, partitions=3)
     model = Model(stream.entry).run(records)
     epochs = {"records": choose.choice((1, 7, 1000)), "seconds": 3600}
-    lake = lake_at(tmp_path, broker, [stream.entry | {"topic": topic}], commit=epochs, **NO_LIFTS)
+    kafka = broker.properties | {"bitlake.client": client}
+    lake = lake_at(
+        tmp_path, broker, [stream.entry | {"topic": topic}], kafka=kafka, commit=epochs, **NO_LIFTS
+    )
     total = dict.fromkeys(COUNTS, 0)
     for start, end in ((0, 40), (40, 41), (41, len(records))):
         send(broker, topic, records[start:end])
