@@ -14,13 +14,20 @@ from state import MemoryState, StateBackend, open_state
 State = dict[str, list[str]]
 
 
-def held_and_rebuilt(lake: LakeConfig, dataset: str) -> tuple[State, State]:
-    """What the state holds of a dataset, log applied, and what the tables alone give."""
+def held_and_rebuilt(
+    lake: LakeConfig, dataset: str, backend: StateBackend | None = None
+) -> tuple[State, State]:
+    """What the state holds of a dataset, log applied, and what the tables alone give.
+
+    Args:
+        lake, dataset: which.
+        backend: the state, if it is not where lake.yaml says; it is closed.
+    """
     config, sink = lake.dataset(dataset), LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
     partition_by = [str(field) for field in config.partition_by]
     schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
     dated, next_change = config.valid_time is ValidTime.DATE, config.valid_end is ValidEnd.NEXT_CHANGE
-    backend = open_state(lake.state)
+    backend = backend or open_state(lake.state)
     try:
         held = Timelines(Journal(backend, dataset), dated=dated, next_change=next_change)
         held.replay(schema)
