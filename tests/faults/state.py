@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.config import LakeConfig, ValidEnd, ValidTime, dataset_schema
-from pipeline.engine.journal import Journal
+from pipeline.engine.journal import LEFT, Journal
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Timelines, _export
 from pipeline.sink.catalog import open_catalog
@@ -18,6 +18,8 @@ def held_and_rebuilt(
     lake: LakeConfig, dataset: str, backend: StateBackend | None = None
 ) -> tuple[State, State]:
     """What the state holds of a dataset, log applied, and what the tables alone give.
+
+    Keys that the state left to the tables are in neither.
 
     Args:
         lake, dataset: which.
@@ -34,7 +36,10 @@ def held_and_rebuilt(
         stored = dict(_stored(backend, dataset))
         fresh = Timelines(Journal(MemoryState(), dataset), dated=dated, next_change=next_change)
         rebuild(sink, schema, fresh, Journal.seed(backend))
-        return _plain(stored | _keys(held)), _plain(_keys(fresh))
+        found, made = stored | _keys(held), _keys(fresh)
+        left = {key for key, value in found.items() if value == LEFT}
+        assert left <= made.keys()
+        return _plain(_without(found, left)), _plain(_without(made, left))
     finally:
         backend.close()
 
@@ -47,6 +52,10 @@ def _stored(backend: StateBackend, dataset: str) -> list[tuple[bytes, bytes]]:
 def _keys(timelines: Timelines) -> dict[bytes, bytes]:
     numbers = np.arange(int(timelines.keys.used[0]))
     return dict(zip(*_export(timelines.store, timelines.keys, numbers), strict=True))
+
+
+def _without(keys: dict[bytes, bytes], left: set[bytes]) -> dict[bytes, bytes]:
+    return {key: value for key, value in keys.items() if key not in left}
 
 
 def _plain(keys: dict[bytes, bytes]) -> State:

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from pipeline.engine.committer import Committer, Cut
-from pipeline.engine.dataset import DatasetWriter
 from pipeline.engine.journal import Intent, Journal
 from pipeline.sink.commit import EpochCommit
 from pipeline.sink.lake_sink import LakeSink
-from tests.faults.simulation import Outcome, SeedFailed, simulate
+from tests.faults.simulation import SeedFailed, simulate
 from tests.matrix import SIMULATION
-from tests.model import Model
 
 HOME = Path(__file__).parents[2]
 GIVEN = os.environ.get("BITLAKE_SEED")
@@ -114,15 +112,6 @@ def rows_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
         commit(self, cut)
 
     monkeypatch.setattr(Committer, "_commit", early)
-
-
-def offsets_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record is left out where an epoch ends inside a batch."""
-    from pipeline.engine.arrival import Arrival
-
-    monkeypatch.setattr(
-        Arrival, "after", lambda self, done: self.end if done == len(self.offsets) else self.end
-    )
 
 
 @pytest.mark.parametrize(

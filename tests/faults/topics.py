@@ -208,12 +208,16 @@ class RunStory:
 
 
 @contextmanager
-def service(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """``bitlake run`` of the lake in a folder, in a process of its own; killed if it has not ended."""
-    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "run"]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **_HERE}
-    ) as process:
+def service(folder: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """``bitlake run`` of the lake in a folder, in a process of its own; killed if it has not ended.
+
+    What it prints is in the folder's file ``log``.
+    """
+    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "run", *options]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **_HERE}) as process,
+    ):
         try:
             yield process
         finally:

@@ -19,7 +19,7 @@ import tenacity.wait
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 import pipeline.engine.load
-import pipeline.engine.run  # noqa: F401 - so that it is among the modules
+import pipeline.engine.run
 from pipeline import faults
 from state import MemoryState
 from tests.faults.simulation import sync
@@ -56,7 +56,7 @@ def engine_in(
         "queue": (queue, sync.queue_in(world)),
         "ThreadPoolExecutor": (ThreadPoolExecutor, sync.executor_in(world)),
     }
-    luck = random.Random(world.random.random())  # noqa: S311
+    luck = random.Random(world.random.random())
 
     def bytes_of_luck(count: int) -> bytes:
         return luck.randbytes(count)

@@ -63,7 +63,7 @@ class Stretch:
     over = False
 
     def __init__(self, plan: Plan, number: int, topic: Topic, now: int) -> None:
-        random, at = Random(plan.seed * 1000 + number), now  # noqa: S311
+        random, at = Random(plan.seed * 1000 + number), now
         gap = random.choice((0, 100_000, 3_000_000))
         begun = [len(partition) for partition in topic.partitions]
         self._records: list[Record] = []

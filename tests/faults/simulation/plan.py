@@ -62,7 +62,7 @@ class Plan:
     @staticmethod
     def of(seed: int) -> "Plan":
         """A seed's plan."""
-        random = Random(seed)  # noqa: S311
+        random = Random(seed)
         runtime = random.choice(("load", "run", "run"))
         partitions = random.choice((1, 2, 3)) if runtime == "run" else 1
         lifts = runtime == "run" and random.random() < 0.4
@@ -87,7 +87,7 @@ class Plan:
         """The records of a part, without partitions and offsets; some are poison."""
         seed = self.seed * 1000 + part
         stream = random_stream(seed, self.parts[part], entry=self.entry)
-        random, records = Random(seed), []  # noqa: S311
+        random, records = Random(seed), []
         for record in stream.records:
             records.append(record)
             if random.random() < 0.05:
