@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pipeline.engine.dataset
 import pipeline.engine.load
+import pipeline.engine.run
 import pipeline.sink.commit
 import pipeline.sink.lake_sink
 import pipeline.sink.rest
@@ -60,7 +61,8 @@ class Follow:
 
     Attributes:
         dataset, take_over: as `Lake.run` takes them.
-        checkpoint_records, mishap: as in `Load`.
+        checkpoint_records, mishap, now: as in `Load`.
+        patience: seconds for which servers that are away are waited for; 0: as long as the product does.
     """
 
     action: ClassVar[str] = "follow"
@@ -68,6 +70,8 @@ class Follow:
     take_over: bool = False
     checkpoint_records: int = 8_000_000
     mishap: str = ""
+    now: int = 0
+    patience: float = 0.0
 
 
 Deed = Load | Follow
@@ -88,8 +92,6 @@ def load(place: Path, text: str) -> dict[str, Any]:
     """Load as `text` says."""
     wanted = Load(**json.loads(text))
     pipeline.engine.load.FileSource = functools.partial(FileSource, block_records=BLOCK_RECORDS)  # type: ignore
-    if wanted.now:
-        time.time_ns = lambda: wanted.now * 1000
     lake = _open(place, wanted)
     return asdict(lake.load_files(wanted.dataset, wanted.files, envelope=wanted.envelope))
 
@@ -98,11 +100,15 @@ def follow(place: Path, text: str) -> dict[str, Any]:
     """Follow as `text` says."""
     wanted = Follow(**json.loads(text))
     pipeline.source.kafka.work.BLOCK_RECORDS = BLOCK_RECORDS
+    if wanted.patience:
+        pipeline.engine.run.PATIENCE_SECONDS = wanted.patience
     lake = _open(place, wanted)
     return asdict(lake.run([wanted.dataset], until_end=True, take_over=wanted.take_over))
 
 
 def _open(place: Path, wanted: Deed) -> Lake:
+    if wanted.now:
+        time.time_ns = lambda: wanted.now * 1000
     pipeline.engine.dataset.CHECKPOINT_RECORDS = wanted.checkpoint_records
     pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
     pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS

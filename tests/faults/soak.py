@@ -6,7 +6,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +16,6 @@ from pyiceberg.exceptions import CommitFailedException
 
 from tests.faults.topics import PARTITIONS, Topic
 from tests.model.decoding import Record
-from tests.model.strategies import numbered
 
 SOAKED: dict[str, Any] = {
     "name": "bonds",
@@ -52,30 +51,38 @@ class Feed:
 
     def send(self, count: int) -> None:
         """Send so many more."""
-        for record in numbered([self._record() for _ in range(count)], PARTITIONS):
-            sent = replace(record, offset=self._ends[record.partition])
-            self._ends[record.partition] += 1
-            stamp = sent.timestamp // 1000
+        for _ in range(count):
+            key = self._key()
+            partition = sum(key.encode()) % PARTITIONS
+            value, stamp = self._value(key), self._stamp()
             self._producer.produce(
-                self._topic.name, sent.value, sent.key, partition=sent.partition, timestamp=stamp
+                self._topic.name, value, key.encode(), partition=partition, timestamp=stamp
             )
-            self.sent.append(replace(sent, timestamp=stamp * 1000))
+            offset = self._ends[partition]
+            self.sent.append(Record(value, stamp * 1000, key.encode(), partition, offset))
+            self._ends[partition] += 1
         self._producer.poll(0)
 
     def close(self) -> None:
         """Wait until all are in the topic."""
         assert self._producer.flush(60) == 0
 
-    def _record(self) -> Record:
-        """Of a key of the group whose turn it is, or of any; now and then late, broken or a tombstone."""
-        chance, now = self._random.random, time.time()
-        turn = int((now - self._begun) / GROUP_SECONDS) * GROUP
-        key = f"K{(turn + self._random.randrange(GROUP)) % KEYS}"
+    def _key(self) -> str:
+        """Of the group whose turn it is; now and then any."""
+        turn = int((time.time() - self._begun) / GROUP_SECONDS) * GROUP
+        some, any_ = self._random.randrange(GROUP), self._random.randrange(KEYS)
+        return f"K{any_ if self._random.random() < 0.002 else (turn + some) % KEYS}"
+
+    def _stamp(self) -> int:
+        """Now in milliseconds; now and then late."""
+        late = self._random.randrange(30_000) if self._random.random() < 0.1 else 0
+        return int(time.time() * 1000) - late
+
+    def _value(self, key: str) -> bytes | None:
+        """A change, a tombstone or something broken."""
+        chance = self._random.random
         if chance() < 0.02:
-            key = f"K{self._random.randrange(KEYS)}"
-        stamp = int(now * 1e6) - (self._random.randrange(30_000_000) if chance() < 0.1 else 0)
-        if chance() < 0.02:
-            return Record(None, stamp, key.encode())
+            return None
         document: dict[str, Any] = {"isin": key, "at": self._day(1, 300)}
         document["action"] = self._random.choices(("put", "patch", "delete", "retract"), (8, 5, 1, 1))[0]
         if chance() < 0.1:
@@ -84,11 +91,10 @@ class Feed:
             if chance() < 0.6:
                 document[name] = self._random.choice(values)
         if chance() < 0.3:
-            document["calls"] = [
-                {"n": n, "price": f"{self._random.randrange(9)}.5"} for n in range(3) if chance() < 0.5
-            ]
+            numbers = [n for n in range(3) if chance() < 0.5]
+            document["calls"] = [{"n": n, "price": f"{self._random.randrange(9)}.5"} for n in numbers]
         text = json.dumps(document).encode()
-        return Record(text[:-3] if chance() < 0.01 else text, stamp)
+        return text[:-3] if chance() < 0.01 else text
 
     def _day(self, first: int, last: int) -> str:
         return time.strftime(
@@ -147,16 +153,20 @@ def metrics(port: int) -> dict[str, float]:
     return found
 
 
-def expire(catalog: Catalog, identifiers: Sequence[str]) -> int:
-    """Expire all but the newest snapshots of tables, as others would while they are written; how many went."""
+def look_after(catalog: Catalog, identifiers: Sequence[str]) -> int:
+    """Put one file in the place of a table's many, and expire old snapshots, while the tables are written.
+
+    Returns:
+        How many snapshots went.
+    """
     gone = 0
     for identifier in identifiers:
-        table = catalog.load_table(identifier)
-        old = [s.snapshot_id for s in table.metadata.snapshots[:-KEPT_SNAPSHOTS]]
-        if old:
-            try:
-                table.maintenance.expire_snapshots().by_ids(old).commit()
-                gone += len(old)
-            except CommitFailedException:
-                continue  # the service was quicker; next time
+        try:
+            table = catalog.load_table(identifier)
+            table.overwrite(table.scan().to_arrow())
+            old = [s.snapshot_id for s in table.metadata.snapshots[:-KEPT_SNAPSHOTS]]
+            table.maintenance.expire_snapshots().by_ids(old).commit()
+            gone += len(old)
+        except CommitFailedException:
+            continue  # the service was quicker; next time
     return gone

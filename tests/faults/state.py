@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.config import LakeConfig, ValidEnd, ValidTime, dataset_schema
 from pipeline.engine.journal import LEFT, Journal
-from pipeline.engine.rebuild import rebuild
+from pipeline.engine.rebuild import read_back, rebuild
 from pipeline.engine.timelines import Timelines, _export
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
@@ -31,11 +31,17 @@ def held_and_rebuilt(
     dated, next_change = config.valid_time is ValidTime.DATE, config.valid_end is ValidEnd.NEXT_CHANGE
     backend = backend or open_state(lake.state)
     try:
-        held = Timelines(Journal(backend, dataset), dated=dated, next_change=next_change)
+        seed = Journal.seed(backend)
+        held = Timelines(
+            Journal(backend, dataset),
+            dated=dated,
+            next_change=next_change,
+            read_back=lambda timelines, keys: read_back(sink, schema, timelines, keys, seed),
+        )
         held.replay(schema)
         stored = dict(_stored(backend, dataset))
         fresh = Timelines(Journal(MemoryState(), dataset), dated=dated, next_change=next_change)
-        rebuild(sink, schema, fresh, Journal.seed(backend))
+        rebuild(sink, schema, fresh, seed)
         found, made = stored | _keys(held), _keys(fresh)
         left = {key for key, value in found.items() if value == LEFT}
         assert left <= made.keys()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.soak import SOAKED, Feed, Growth, Look, expire, metrics
+from tests.faults.soak import SOAKED, Feed, Growth, Look, look_after, metrics
 from tests.faults.topics import NO_LIFTS, Followed, Topic, service
 from tests.forks import Forks
 from tests.kafka_broker import Kafka, wait_until
@@ -21,7 +21,8 @@ from tests.matrix import SOAK
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 SECONDS = float(os.environ.get("BITLAKE_SOAK_SECONDS", "600"))
-RATE = 100
+RATE, LOOK_AFTER = 60, 60
+"""Records a second, and after how many seconds others look after the tables."""
 TABLES = ("ref.bonds", "ref.bonds__calls", "bitlake.dead_letters")
 SETTINGS = {"commit": {"records": 100_000, "seconds": 1}, "state_memory": "64KB", **NO_LIFTS}
 MOST_GROWTH, MOST_BYTES = 0.05, 16 << 20
@@ -48,12 +49,12 @@ def test_soak(tmp_path: Path, forks: Forks, broker: Kafka) -> None:
             assert process.poll() is None, "it has ended"
             looks.append(Look.at(process.pid))
             scraped = metrics(port)
-            if len(looks) % 30 == 29:
-                gone += expire(place.catalog, TABLES)
+            if len(looks) % LOOK_AFTER == 0:
+                gone += look_after(place.catalog, TABLES)
             wait_until(lambda now=now: time.monotonic() >= now + 1, "a second to pass")
         feed.close()
         topic.model.run(feed.sent)
-        wait_until(lambda: place.read("bonds") == len(feed.sent), "all to be committed", 300)
+        wait_until(lambda: place.read("bonds") == len(feed.sent), "all to be committed", 600)
         scraped = metrics(port)
         process.send_signal(signal.SIGTERM)
         assert process.wait(300) == 0, (tmp_path / "log").read_text()
