@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from benchmarks.workload import Workload
 
 _KEY = re.compile(rb'"isin":\s*"([^"]*)"')
+_BURST, _WAITING = 10_000, 500_000
 
 
 @dataclass(frozen=True)
@@ -73,20 +75,22 @@ def _held(cluster: Any, name: str, partitions: int) -> int:
     return sum(found.result(30).offset for found in cluster.admin.list_offsets(asked).values())
 
 
+def _message(line: bytes, partitions: int) -> dict[str, Any]:
+    found = _KEY.search(line)
+    key = found[1] if found else b""
+    return {"value": line[:-1], "key": key, "partition": zlib.crc32(key) % partitions}
+
+
 def _fill(cluster: Any, name: str, data: Path, filling: Filling) -> None:
     batching = {"linger_ms": 50, "batch_size": 1 << 20} if filling.batched else {"batch_num_messages": 1}
     producer = cluster.producer(
         compression_type=filling.codec, queue_buffering_max_messages=1_000_000, **batching
     )
     with data.open("rb") as lines:
-        for line in lines:
-            found = _KEY.search(line)
-            key = found[1] if found else b""
-            while True:
-                try:
-                    producer.produce(name, line[:-1], key, partition=zlib.crc32(key) % filling.partitions)
-                    break
-                except BufferError:
-                    producer.poll(0.05)
+        while messages := [_message(line, filling.partitions) for line in islice(lines, _BURST)]:
+            while len(producer) > _WAITING:
+                producer.poll(0.05)
+            if producer.produce_batch(name, messages) != len(messages):
+                raise BufferError("the producer has no room for a burst")
     if producer.flush(600):
         raise TimeoutError("the broker did not take all records in ten minutes")

@@ -67,7 +67,7 @@ class Workload:
 def lake(
     *,
     children: bool = True,
-    records_per_epoch: int = 1_000_000,
+    records_per_epoch: int = 500_000,
     seconds_per_epoch: float = 60,
     topic: str = "bonds",
 ) -> str:
