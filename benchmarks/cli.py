@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ Keys = Annotated[int, typer.Option(min=1, help="How many keys they are about.")]
 Share = typer.Option(min=0, max=1)
 Late = Annotated[float, Share]
 Calls = Annotated[bool, typer.Option("--children/--no-children", help="Records with an array of 0 to 2.")]
+Kept = Annotated[Path | None, typer.Option("--keep", help="A folder where a broker keeps its topics.")]
+Save = Annotated[Path | None, typer.Option(help="Write FILE.json and FILE.md.")]
 Seed = Annotated[int, typer.Option(help="Another one, other records.")]
 
 
@@ -56,25 +58,57 @@ def run(
     stages: Annotated[bool, typer.Option(help="Also measure where the time of a load of files goes.")] = True,
     runs: Annotated[int, typer.Option(min=1, help="How often; the median counts.")] = 3,
     file: Annotated[Path | None, typer.Option(help="Use this file of the same workload.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write FILE.json and FILE.md.")] = None,
+    keep: Kept = None,
+    save: Save = None,
     seed: Seed = 1,
 ) -> None:
     """Load the workload in new processes and print machine, conditions and figures as JSON."""
     from benchmarks.figures import report
     from benchmarks.runner import bench
-    from benchmarks.stages import profile
+    from benchmarks.stages import profile_file
     from benchmarks.topics import Filling
     from benchmarks.workload import Workload
 
     workload = Workload(records, keys, True, late, corrections, repeats, broken, seed)
     filling = Filling(batched=not tiny) if kafka else None
-    result = bench(workload, runs=runs, children=child_table, file=file, filling=filling)
-    if stages:
-        result["stages"] = profile(workload, children=child_table, file=file)
-    if save:
-        save.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        save.with_suffix(".md").write_text(report(result), encoding="utf-8")
-    typer.echo(json.dumps(result, indent=1))
+    result = bench(workload, runs=runs, children=child_table, file=file, filling=filling, kept=keep)
+    if stages and filling is None:
+        result["stages"] = profile_file(workload, children=child_table, file=file)
+    _tell(result, report(result), save)
+
+
+@bench_app.command("speed")
+def speed(
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Default: all that there are.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often; the median counts.")] = 5,
+    stages: Annotated[bool, typer.Option(help="Also measure where the time goes.")] = True,
+    keep: Kept = None,
+    save: Save = None,
+) -> None:
+    """Measure the table of speeds from Kafka, with a broker of its own."""
+    from benchmarks.speed import SCENARIOS, measure, report
+
+    unknown = set(scenarios or ()) - set(SCENARIOS)
+    if unknown:
+        raise typer.BadParameter(f"no scenario {min(unknown)}; there are {', '.join(SCENARIOS)}")
+    result = measure(scenarios or list(SCENARIOS), runs, keep, profiled=stages)
+    _tell(result, report(result), save)
+
+
+@bench_app.command("latency")
+def latency(
+    rate: Annotated[int, typer.Option(min=1, help="Records per second.")] = 200_000,
+    seconds: Annotated[int, typer.Option(min=1, help="How long.")] = 60,
+    child_table: Annotated[bool, typer.Option(help="Load the arrays into a child table.")] = False,
+    save: Save = None,
+) -> None:
+    """Measure how long records take from their timestamp to an answer, at an even pace."""
+    from benchmarks.latency import measure, report
+
+    result = measure(rate, seconds, children=child_table)
+    _tell(result, report(result), save)
 
 
 @bench_app.command("ask")
@@ -84,13 +118,17 @@ def ask(
     ),
     key: Annotated[str, typer.Option(help="The one key asked about.")] = "XS0000019003",
     runs: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 10,
-    save: Annotated[Path | None, typer.Option(help="Write FILE.json and FILE.md.")] = None,
+    save: Save = None,
 ) -> None:
     """Measure how long answers take, in new processes and in one that is warm."""
     from benchmarks import answers
 
     result = answers.measure(config.absolute(), {"isin": key}, runs)
+    _tell(result, answers.report(result), save)
+
+
+def _tell(result: dict[str, Any], page: str, save: Path | None) -> None:
     if save:
         save.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        save.with_suffix(".md").write_text(answers.report(result), encoding="utf-8")
+        save.with_suffix(".md").write_text(page, encoding="utf-8")
     typer.echo(json.dumps(result, indent=1))

@@ -16,14 +16,14 @@ def report(result: dict[str, Any]) -> str:
             f"{_load(middle)}**{middle['records_per_second']:,} records/s** for the whole process"
             f" ({middle['wall_seconds']} s), medians of {len(result['runs'])} runs,"
             f" {middle['cpu_microseconds_per_record']} µs of CPU per record,"
-            f" peak memory {_gigabytes(middle['peak_pss'])}."
+            f" peak memory {gigabytes(middle['peak_pss'])}."
         ),
         table(
             ("what", "figure"),
             [
                 (
                     "machine",
-                    f"{machine['cpu']}, {machine['cores']} cores, {_gigabytes(machine['memory_bytes'])}",
+                    f"{machine['cpu']}, {machine['cores']} cores, {gigabytes(machine['memory_bytes'])}",
                 ),
                 ("system", f"{machine['system']}, load {machine['load_before']} before"),
                 ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
@@ -42,7 +42,7 @@ def report(result: dict[str, Any]) -> str:
                     f"{run['load_seconds']:.2f}",
                     f"{run['cpu_seconds']:.2f}",
                     f"{workload['records'] / run['wall_seconds']:,.0f}",
-                    _gigabytes(run["peak_rss"]),
+                    gigabytes(run["peak_rss"]),
                 )
                 for number, run in enumerate(result["runs"], 1)
             ],
@@ -72,7 +72,8 @@ def _load(middle: dict[str, float]) -> str:
     return f"**{rate:,} records/s** from the first line to the last committed row, " if rate else ""
 
 
-def _gigabytes(size: float) -> str:
+def gigabytes(size: float) -> str:
+    """Bytes, in words."""
     return f"{size / 2**30:.2f} GiB"
 
 

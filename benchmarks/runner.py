@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.topics import Filling, topic
+from benchmarks.topics import Filling, broker, described, topic
 from benchmarks.workload import Workload, lake
 from pipeline.errors import BitlakeError
 
@@ -31,7 +31,7 @@ class Run:
 
     Attributes:
         wall_seconds: on the clock; starting Python and importing included.
-        load_seconds: from the first line read to the last row committed, as the log tells, or 0.
+        load_seconds: from the first line read, or the first fetch, to the last row committed, by the log.
         cpu_seconds: user and system time of the process and its children.
         peak_rss: bytes, of the process.
         peak_pss: bytes, sampled four times a second, of the process and its children.
@@ -53,8 +53,9 @@ def bench(
     children: bool,
     file: Path | None = None,
     filling: Filling | None = None,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
-    """Make the workload's file, load it `runs` times into new lakes, and tell everything about it.
+    """Make the workload's records, load them `runs` times into new lakes, and tell everything about it.
 
     Args:
         workload: the records.
@@ -62,29 +63,41 @@ def bench(
         children: with the child table.
         file: an existing file with these records.
         filling: the records come from a topic that is filled like this.
+        kept: where a broker keeps its topics from one time to the next.
     """
-    with tempfile.TemporaryDirectory(prefix="bitlake-bench-") as folder, ExitStack() as broker:
+    with tempfile.TemporaryDirectory(prefix="bitlake-bench-") as folder, ExitStack() as stack:
         data = file or Path(folder) / "records.jsonl"
         if file is None:
             workload.write(data)
-        config, words = lake(children=children), ["load", "bonds", str(data.resolve())]
-        if filling is not None:
-            properties = broker.enter_context(topic(Path(folder) / data.name, data, filling))
-            config += f"\nkafka: {json.dumps(properties)}\n"
-            words = ["run", "bonds", "--until-end"]
-        taken = [_load(Path(folder) / f"lake{number}", config, words) for number in range(runs)]
+        if filling is None:
+            config, words = lake(children=children), load_words(data)
+        else:
+            cluster = stack.enter_context(broker(kept))
+            config, words = following(cluster, topic(cluster, workload, filling), children=children)
+        taken = [load(config, words) for _ in range(runs)]
         return {
             "machine": machine(),
             "versions": versions(),
             "conditions": {
                 "workload": asdict(workload),
-                "source": "file" if filling is None else f"Kafka on the same cores, {filling}",
+                "source": "file" if filling is None else described(filling),
                 "child_table": children,
                 "bytes": data.stat().st_size,
             },
             "runs": [asdict(run) for run in taken],
             "median": median(workload.records, taken),
         }
+
+
+def load_words(data: Path) -> list[str]:
+    """The command that loads a file."""
+    return ["load", "bonds", str(data.resolve())]
+
+
+def following(cluster: Any, topic: str, *, children: bool) -> tuple[str, list[str]]:
+    """The lake.yaml and the command to follow a topic to its end."""
+    config = lake(children=children, topic=topic) + f"\nkafka: {json.dumps(cluster.properties)}\n"
+    return config, ["run", "bonds", "--until-end"]
 
 
 def median(records: int, runs: Sequence[Run]) -> dict[str, float]:
@@ -126,15 +139,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _load(folder: Path, config: str, words: Sequence[str]) -> Run:
-    folder.mkdir()
-    (folder / "lake.yaml").write_text(config, encoding="utf-8")
-    run = _measure([command(), *words, "--output", "json", "--log-format", "json"], folder)
-    shutil.rmtree(folder)
-    return run
+def load(config: str, words: Sequence[str]) -> Run:
+    """Run a command of bitlake in a new lake, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bitlake-lake-") as name:
+        (Path(name) / "lake.yaml").write_text(config, encoding="utf-8")
+        return _measure([command(), *words, "--output", "json", "--log-format", "json"], Path(name))
 
 
 def command() -> str:
+    """The installed command."""
     beside = Path(sys.executable).with_name("bitlake")
     command = str(beside) if beside.exists() else shutil.which("bitlake")
     if command is None:
@@ -149,7 +162,7 @@ def _measure(command: list[str], folder: Path) -> Run:
     ):
         begin = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=log)
-        watcher = _MemoryWatcher(process.pid)
+        watcher = MemoryWatcher(process.pid)
         watcher.start()
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
@@ -170,26 +183,30 @@ def _measure(command: list[str], folder: Path) -> Run:
 
 def _load_seconds(log: str) -> float:
     lines = (json.loads(line) for line in log.splitlines() if line.startswith("{"))
-    return next((line["seconds"] for line in lines if line["event"] == "loaded"), 0.0)
+    return next((line["seconds"] for line in lines if line["event"] in ("loaded", "ended")), 0.0)
 
 
-class _MemoryWatcher(threading.Thread):
-    """Samples the memory of a process and its children: shared pages count once."""
+class MemoryWatcher(threading.Thread):
+    """Samples the memory of a process and its children: shared pages count once.
+
+    Attributes:
+        peak: bytes, the most so far.
+    """
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._pid = pid
         self._ended = threading.Event()
-        self._peak = 0
+        self.peak = 0
 
     def run(self) -> None:
         while not self._ended.wait(_SAMPLE_SECONDS):
-            self._peak = max(self._peak, _tree_pss(self._pid))
+            self.peak = max(self.peak, _tree_pss(self._pid))
 
     def stop(self) -> int:
         self._ended.set()
         self.join()
-        return self._peak
+        return self.peak
 
 
 def _tree_pss(pid: int) -> int:

@@ -1,10 +1,11 @@
 """Where the time of a load goes: CPU seconds of its steps, each on the thread that does it."""
 
+import json
 import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,16 @@ from pipeline.engine.timelines import Timelines
 from pipeline.lake import Lake
 from pipeline.sink import lake_sink
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.source.kafka import fetcher
+from pipeline.source.kafka.connection import Connection
+from pipeline.source.kafka.records import Unpacker
 from pipeline.source.lines import LineSource
 from pipeline.versions.gather import Source
 
 _STEPS: tuple[tuple[str, Any, str], ...] = (
+    ("fetch", Connection, "receive"),
+    ("check batches", fetcher, "scan_batches"),
+    ("decompress and walk", Unpacker, "read"),
     ("decode", Decoder, "decode"),
     ("look keys up", Timelines, "admit"),
     ("apply", Timelines, "apply"),
@@ -38,23 +45,35 @@ _MADE: tuple[tuple[str, Any, str], ...] = (
 )
 """Steps that make one thing after the other, when they are asked."""
 _ORDER = (
-    "read lines", "decode", "look keys up", "apply", "pack the log", "gather rows", "write Parquet",
-    "write the log", "commit",
+    "read lines", "fetch", "check batches", "decompress and walk", "decode", "look keys up", "apply",
+    "pack the log", "gather rows", "write Parquet", "write the log", "commit",
 )  # fmt: skip
 
 
-def profile(workload: Workload, *, children: bool, file: Path | None = None) -> dict[str, float]:
-    """Load the workload once in this process; CPU seconds by step, and of all else together.
+def profile_file(workload: Workload, *, children: bool, file: Path | None = None) -> dict[str, float]:
+    """Load the workload's file once in this process; see `profile`."""
+    with tempfile.TemporaryDirectory(prefix="bitlake-stages-") as name:
+        data = file or Path(name) / "records.jsonl"
+        if file is None:
+            workload.write(data)
+        return profile(lake(children=children), lambda opened: opened.load_files("bonds", [data]))
+
+
+def profile_topic(cluster: Any, topic: str, *, children: bool) -> dict[str, float]:
+    """Follow a topic to its end once in this process; see `profile`."""
+    config = lake(children=children, topic=topic) + f"\nkafka: {json.dumps(cluster.properties)}\n"
+    return profile(config, lambda opened: opened.run(["bonds"], until_end=True))
+
+
+def profile(config: str, work: Callable[[Lake], Any]) -> dict[str, float]:
+    """Work once in this process, in a new lake; CPU seconds by step, and of all else together.
 
     The kernels must be compiled: load anything before.
     """
     spent: defaultdict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory(prefix="bitlake-stages-") as name, ExitStack() as patches:
         folder = Path(name)
-        data = file or folder / "records.jsonl"
-        if file is None:
-            workload.write(data)
-        (folder / "lake.yaml").write_text(lake(children=children), encoding="utf-8")
+        (folder / "lake.yaml").write_text(config, encoding="utf-8")
         for step, owner, method in _STEPS:
             patches.enter_context(patch.object(owner, method, _timed(spent, step, getattr(owner, method))))
         for step, owner, method in _MADE:
@@ -62,12 +81,9 @@ def profile(workload: Workload, *, children: bool, file: Path | None = None) -> 
                 patch.object(owner, method, _timed_items(spent, step, getattr(owner, method)))
             )
         begun = time.process_time()
-        Lake.open(folder / "lake.yaml", {}).load_files("bonds", [data])
+        work(Lake.open(folder / "lake.yaml", {}))
         whole = time.process_time() - begun
-    seconds = {
-        step: spent[step]
-        for step in [step for step, _, _ in (*_MADE[:1], *_STEPS[:4], *_MADE[1:], *_STEPS[4:])]
-    }
+    seconds = {step: spent[step] for step in _ORDER if step in spent}
     return {**seconds, "all else": whole - sum(seconds.values())}
 
 

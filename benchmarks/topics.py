@@ -1,21 +1,26 @@
-"""The workload in a topic of a real broker on this machine."""
+"""The workload in topics of a real broker on this machine, which may be kept from one time to the next."""
 
+import hashlib
 import re
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-TOPIC = "bonds"
+from benchmarks.workload import Workload
+
 _KEY = re.compile(rb'"isin":\s*"([^"]*)"')
+_BURST, _WAITING = 10_000, 500_000
 
 
 @dataclass(frozen=True)
 class Filling:
-    """How records lie in the topic.
+    """How records lie in a topic.
 
     Attributes:
         partitions: how many; a key's records share one.
@@ -29,30 +34,63 @@ class Filling:
 
 
 @contextmanager
-def topic(folder: Path, data: Path, filling: Filling) -> Iterator[dict[str, str]]:
-    """A broker, in a folder, with a file's lines in the topic `TOPIC`; gives the client properties."""
+def broker(folder: Path | None) -> Iterator[Any]:
+    """A broker with what the folder holds of an earlier time; without one, nothing is left behind."""
     # The broker of the tests: what it needs is among the packages for development only.
-    broker = import_module("tests.kafka_broker")
-    with broker.kafka(folder.with_suffix(".kafka"), heap="1g", java_options=()) as cluster:
-        cluster.create_topic(TOPIC, filling.partitions, retention_ms=-1)
-        _fill(cluster, data, filling)
-        yield cluster.properties
+    tests = import_module("tests.kafka_broker")
+    with tempfile.TemporaryDirectory(prefix="bitlake-kafka-") as fresh:
+        place = Path(fresh) if folder is None else folder
+        with tests.kafka(place, heap="1g", java_options=(), kept=folder is not None) as cluster:
+            yield cluster
 
 
-def _fill(cluster: Any, data: Path, filling: Filling) -> None:
+def topic(cluster: Any, workload: Workload, filling: Filling) -> str:
+    """The name of a topic with a workload's records, which is filled unless it is there and whole."""
+    digest = hashlib.sha256(repr((workload, filling)).encode()).hexdigest()[:12]
+    name = f"bonds-{workload.records}-{digest}"
+    known = cluster.admin.list_topics(timeout=30).topics
+    if name in known:
+        if _held(cluster, name, filling.partitions) == workload.records:
+            return name
+        cluster.delete_topic(name)
+    cluster.create_topic(name, filling.partitions, retention_ms=-1)
+    with tempfile.TemporaryDirectory(prefix="bitlake-bench-") as folder:
+        data = Path(folder) / "records.jsonl"
+        workload.write(data)
+        _fill(cluster, name, data, filling)
+    return name
+
+
+def described(filling: Filling) -> str:
+    """How a topic lies, in words."""
+    return f"Kafka on the same cores: {', '.join(f'{k} {v}' for k, v in asdict(filling).items())}"
+
+
+def _held(cluster: Any, name: str, partitions: int) -> int:
+    """How many records a topic holds."""
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    asked = {TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)}
+    return sum(found.result(30).offset for found in cluster.admin.list_offsets(asked).values())
+
+
+def _message(line: bytes, partitions: int) -> dict[str, Any]:
+    found = _KEY.search(line)
+    key = found[1] if found else b""
+    return {"value": line[:-1], "key": key, "partition": zlib.crc32(key) % partitions}
+
+
+def _fill(cluster: Any, name: str, data: Path, filling: Filling) -> None:
     batching = {"linger_ms": 50, "batch_size": 1 << 20} if filling.batched else {"batch_num_messages": 1}
     producer = cluster.producer(
         compression_type=filling.codec, queue_buffering_max_messages=1_000_000, **batching
     )
     with data.open("rb") as lines:
-        for line in lines:
-            found = _KEY.search(line)
-            key = found[1] if found else b""
-            while True:
-                try:
-                    producer.produce(TOPIC, line[:-1], key, partition=zlib.crc32(key) % filling.partitions)
-                    break
-                except BufferError:
-                    producer.poll(0.05)
+        while messages := [_message(line, filling.partitions) for line in islice(lines, _BURST)]:
+            while len(producer) > _WAITING:
+                producer.poll(0.05)
+            if producer.produce_batch(name, messages) != len(messages):
+                raise BufferError("the producer has no room for a burst")
     if producer.flush(600):
         raise TimeoutError("the broker did not take all records in ten minutes")

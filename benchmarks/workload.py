@@ -64,9 +64,19 @@ class Workload:
         return size
 
 
-def lake(*, children: bool = True, records_per_epoch: int = 1_000_000) -> str:
+def lake(
+    *,
+    children: bool = True,
+    records_per_epoch: int = 500_000,
+    seconds_per_epoch: float = 60,
+    topic: str = "bonds",
+) -> str:
     """The lake.yaml for a workload: its dataset ``bonds``, with the child table or without."""
-    return (_LAKE + (_CHILD if children else "")).replace("RECORDS", str(records_per_epoch))
+    text = _LAKE + (_CHILD if children else "")
+    given = {"RECORDS": records_per_epoch, "SECONDS": seconds_per_epoch, "TOPIC": topic}
+    for name, value in given.items():
+        text = text.replace(name, str(value))
+    return text
 
 
 _LAKE = """\
@@ -78,9 +88,10 @@ catalog:
 state: .bitlake/state
 commit:
   records: RECORDS
-  seconds: 60
+  seconds: SECONDS
 datasets:
   - name: bonds
+    topic: TOPIC
     table: bench.bonds
     key: [isin]
     valid_from: from

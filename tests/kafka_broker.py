@@ -272,6 +272,7 @@ def kafka(
     heap: str = "512m",
     java_options: Sequence[str] = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
     settings: Mapping[str, str] | None = None,
+    kept: bool = False,
 ) -> Iterator[Kafka]:
     """Run a cluster; data and logs in `folder`.
 
@@ -280,6 +281,7 @@ def kafka(
         secure: also listen with TLS, with SASL and with both (`Kafka.tls`, `Kafka.sasl`).
         java_options: the default ones start quickly; a measurement of speed wants none.
         settings: more broker settings, by Kafka's names; {node} in a value is the broker's number.
+        kept: go on with what the folder holds of an earlier time, and leave it there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = (_PLAIN, _CONTROLLER, *(_SECURE if secure else ()))
@@ -300,19 +302,20 @@ def kafka(
     identity = _identity()
     try:
         for broker in members:
-            broker.folder.mkdir()
+            broker.folder.mkdir(exist_ok=kept)
             more = {name: value.format(node=broker.node) for name, value in (settings or {}).items()}
             lines = _configuration(broker, members[0], secrets) | more
             broker.configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
-        _format(members, identity, scram=secure)
+        if not (members[0].folder / "data").is_dir():
+            _format(members, identity, scram=secure)
         for broker in members:
             broker.start()
         cluster.wait()
         yield cluster
     finally:
         for broker in reversed(members):
-            broker.stop(signal.SIGKILL)
-        for broker in members:
+            broker.stop(signal.SIGTERM if kept else signal.SIGKILL)
+        for broker in members if not kept else ():
             shutil.rmtree(broker.folder / "data", ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -96,10 +97,13 @@ class Run:
         try:
             with patience.opening():
                 writer = patience.call(lambda: self._writer(source, sink, dataset, patience))
+            begun = time.perf_counter()
             try:
                 Following(source, dataset.topic, writer, patience, watcher).run(until_end=until_end)
             finally:
                 writer.close()
+            seconds = round(time.perf_counter() - begun, 3)
+            log.info("ended", extra={"dataset": dataset.name, "seconds": seconds})
             watcher.ended(None)
         except StoppedEarly:
             watcher.ended(None)

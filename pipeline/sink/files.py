@@ -30,6 +30,11 @@ ROW_GROUP_ROWS = 65_536
 """Small enough that statistics of sorted rows prune, large enough that compression does not suffer."""
 
 _SAMPLE_ROWS = 4096
+_ZSTD_LEVEL = -1
+"""A tenth less time than 1, for a twentieth more bytes; readers don't see a difference."""
+_BATCH_ROWS = 16_384
+"""Rows that Arrow encodes at a time."""
+_RISING = frozenset(("system_from", "system_to", "source_offset", "closed_by_offset"))
 _FIELD_ID = b"PARQUET:field_id"
 
 
@@ -111,11 +116,12 @@ def write_file(table: Table, chunks: Iterator[pa.Table], location: str, key: Par
             stream,
             first.schema,
             compression="zstd",
-            compression_level=1,
+            compression_level=_ZSTD_LEVEL,
             store_decimal_as_integer=True,
             store_schema=False,
             use_dictionary=repeating,
             column_encoding=encoded,
+            write_batch_size=_BATCH_ROWS,
             metadata_collector=footers,
         ) as writer:
             for rows in chain([first], chunks):
@@ -149,12 +155,13 @@ def describe_file(table: Table, location: str) -> DataFile:
 def _encodings(rows: pa.Table) -> tuple[list[str], dict[str, str]]:
     """Columns to write as a dictionary, and encodings of the others; half the time of Arrow's defaults.
 
-    Whole numbers and times are written as differences, text as a dictionary where it is one or where the
-    first rows repeat.
+    What rises from row to row is written as differences, text as a dictionary where it is one or where the
+    first rows repeat. Rows are in the order of their keys: other numbers repeat, which zstd sees if they are
+    plain.
     """
     repeating, encoded = [], {}
     for field in rows.schema:
-        if _is_whole_number(field.type):
+        if field.name in _RISING and _is_whole_number(field.type):
             encoded[field.name] = "DELTA_BINARY_PACKED"
         elif pa.types.is_dictionary(field.type):
             repeating.append(field.name)

@@ -17,13 +17,11 @@ from pipeline.temporal.change import (
     borrow_changes,
     borrow_rows,
 )
-from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch, spliced
+from pipeline.temporal.fetching import fetch_ahead
+from pipeline.temporal.jit import borrow, i64, inner, kernel, spliced
 from pipeline.temporal.matching import Scratch, borrow_scratch
 from pipeline.temporal.store import (
-    BASE,
     CHILD_PAGES,
-    CHILDREN,
-    COUNT,
     DIRTY,
     FLAGS,
     HOME_MASK,
@@ -31,18 +29,13 @@ from pipeline.temporal.store import (
     KEY_FIELDS,
     LAST,
     NEVER,
-    PAGE_FIELDS,
-    PARENTS,
-    SEGMENT_FIELDS,
     STRAYED,
     USED_SHIFT,
-    VALUE,
     Ints,
-    Lists,
     Store,
     borrow_store,
 )
-from pipeline.temporal.values import gives_nothing, keep, place_of
+from pipeline.temporal.values import gives_nothing, keep
 
 NO_OP, CHANGED, SKIPPED = range(3)
 
@@ -70,20 +63,28 @@ def borrow_rules(rules: Rules) -> Rules:
 
 
 @inner
-def nearest_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int:
-    """The nearest boundary of the timeline after `instant`, in any table."""
-    boundary = parent.next_boundary(store, key, instant, end_of_time)
+def position(store: Store, key: int, instant: int) -> parent.Position:
+    """The position of the parent's first segment that ends after `instant`."""
+    return parent.first_ending_after(store.parents, store.keys, key, instant)
+
+
+@inner
+def nearest_boundary(store: Store, key: int, here: parent.Position, instant: int, end_of_time: int) -> int:
+    """The nearest boundary of the timeline after `instant`, whose position is `here`, in any table."""
+    boundary = parent.next_boundary(store, key, here, instant, end_of_time)
     return children.next_boundary(store, key, instant, boundary)
+
+
+@inner
+def is_boundary_here(store: Store, key: int, here: parent.Position, instant: int) -> bool:
+    """Whether a segment of any table starts or ends at `instant`, whose position is `here`."""
+    return parent.bounds(store, key, here, instant) or children.bounds(store, key, instant)
 
 
 @inner
 def is_boundary(store: Store, key: int, instant: int) -> bool:
     """Whether a segment of any table starts or ends at `instant`."""
-    return (
-        parent.starts_at(store, key, instant)[0] >= 0
-        or parent.ends_at(store, key, instant)[0] >= 0
-        or children.bounds(store, key, instant)
-    )
+    return is_boundary_here(store, key, position(store, key, instant), instant)
 
 
 @inner
@@ -103,7 +104,14 @@ def keep_boundary(store: Store, rows: Rows, change: Change, instant: int, rules:
 
 @spliced
 def put(
-    store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, change: Change, rules: Rules
+    store: Store,
+    rows: Rows,
+    scratch: Scratch,
+    changes: Changes,
+    i: int,
+    change: Change,
+    here: parent.Position,
+    rules: Rules,
 ) -> None:
     """The values hold on the change's range; a new change point stays one even where nothing differs."""
     key, start, end = change.key, change.start, change.end
@@ -111,10 +119,10 @@ def put(
     length = changes.value_start[i + 1] - at
     ended_there = has_children(store, key) and is_boundary(store, key, end)
     moved = children.assert_listed(store, rows, scratch, changes, i, change, -1)
-    if not parent.holds_throughout(store, key, start, end, changes.values, at, length) or (
-        rules.next_change and not is_boundary(store, key, start)
+    if not parent.holds_throughout(store, key, here, start, end, changes.values, at, length) or (
+        rules.next_change and not is_boundary_here(store, key, here, start)
     ):
-        parent.put(store, rows, change, keep(store, changes.values, at, length))
+        parent.put_here(store, rows, change, keep(store, changes.values, at, length), here)
     elif moved and ended_there:
         keep_boundary(store, rows, change, end, rules)
 
@@ -169,20 +177,22 @@ def apply_one(
 ) -> bool:
     """Apply one change at the system time it has; whether it wrote rows."""
     key, start, operation = changes.key[i], changes.valid_from[i], i64(changes.operation[i])
-    end = changes.valid_to[i]
+    end, here = changes.valid_to[i], position(store, key, start)
     if operation == TERMINATE:
         end = rules.end_of_time
     elif operation == RETRACT:
-        end = nearest_boundary(store, key, start, rules.end_of_time)
+        end = nearest_boundary(store, key, here, start, rules.end_of_time)
     elif end == NONE_GIVEN:
         end = (
-            nearest_boundary(store, key, start, rules.end_of_time) if rules.next_change else rules.end_of_time
+            nearest_boundary(store, key, here, start, rules.end_of_time)
+            if rules.next_change
+            else rules.end_of_time
         )
     meta = (partition << META_PARTITION) | operation
     change = Change(key, start, end, changes.system[i], changes.offset[i], meta)
     before = rows.filled[0]
     if operation == PUT:
-        put(store, rows, scratch, changes, i, change, rules)
+        put(store, rows, scratch, changes, i, change, here, rules)
     elif operation == PATCH:
         patch(store, rows, scratch, changes, i, change, rules)
     elif operation == RETRACT:
@@ -194,54 +204,6 @@ def apply_one(
     store.keys[key * KEY_FIELDS + LAST] = changes.system[i] - NEVER
     store.keys[key * KEY_FIELDS + FLAGS] |= DIRTY
     return True
-
-
-@inner
-def fetch_page(lists: Lists, keys: Ints, key: int, level: int) -> None:
-    """Have the last page's row of a key's directory fetched."""
-    at = key * KEY_FIELDS + level
-    if keys[at + 1] > 0:
-        prefetch(lists.pages, (keys[at] + keys[at + 1] - 1) * PAGE_FIELDS)
-
-
-@inner
-def last_slot(lists: Lists, keys: Ints, key: int, level: int) -> int:
-    """The slot of a key's last segment; -1 if it has none."""
-    at = key * KEY_FIELDS + level
-    if keys[at + 1] == 0:
-        return -1
-    page = (keys[at] + keys[at + 1] - 1) * PAGE_FIELDS
-    return int(lists.pages[page + BASE] + lists.pages[page + COUNT] - 1)
-
-
-@inner
-def fetch_segments(lists: Lists, keys: Ints, key: int, level: int) -> None:
-    """Have the last segments of a key fetched, and the room behind them."""
-    slot = last_slot(lists, keys, key, level)
-    if slot >= 0:
-        for near in range(-2, 2):
-            prefetch(lists.segments, (slot + near) * SEGMENT_FIELDS)
-
-
-@inner
-def fetch_ahead(store: Store, changes: Changes, i: int, last: int) -> None:
-    """Have what the next changes will touch fetched, a step of the way at a time: they lie anywhere."""
-    keys, parents, children_ = store.keys, store.parents, store.children
-    if i + 24 < last and changes.skip[i + 24] == 0:
-        prefetch(keys, changes.key[i + 24] * KEY_FIELDS)
-    if i + 16 < last and changes.skip[i + 16] == 0:
-        fetch_page(parents, keys, changes.key[i + 16], PARENTS)
-        fetch_page(children_, keys, changes.key[i + 16], CHILDREN)
-    if i + 8 < last and changes.skip[i + 8] == 0:
-        fetch_segments(parents, keys, changes.key[i + 8], PARENTS)
-        fetch_segments(children_, keys, changes.key[i + 8], CHILDREN)
-    if i + 4 < last and changes.skip[i + 4] == 0:
-        slot = last_slot(parents, keys, changes.key[i + 4], PARENTS)
-        if slot >= 0:
-            prefetch(store.arena, place_of(parents.segments[slot * SEGMENT_FIELDS + VALUE]))
-        slot = last_slot(children_, keys, changes.key[i + 4], CHILDREN)
-        if slot >= 0:
-            prefetch(store.arena, place_of(children_.segments[slot * SEGMENT_FIELDS + VALUE]))
 
 
 @inner

@@ -98,7 +98,40 @@ def _prefetch(context: Any, pointer: Any, at: Any) -> Any:
     return types.none(pointer, types.intp), generate
 
 
+def _word(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Where the 8 bytes at an index begin, of an array or a pointer of bytes."""
+    data, kind = args[0], signature.args[0]
+    if isinstance(kind, types.Array):
+        data = target.make_array(kind)(target, builder, data).data
+    return builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(64).as_pointer())
+
+
+@intrinsic
+def _load64(context: Any, data: Any, at: Any) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_word(target, builder, signature, args), align=1)
+
+    return types.int64(data, types.int64), generate
+
+
+@intrinsic
+def _store64(context: Any, data: Any, at: Any, value: Any) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _word(target, builder, signature, args), align=1)
+        return target.get_dummy_value()
+
+    return types.none(data, types.int64, types.int64), generate
+
+
 if numba.config.DISABLE_JIT:
+
+    def load64(data: Any, at: int) -> int:
+        """The 8 bytes at `at`, little-endian."""
+        return int.from_bytes(data[at : at + 8].tobytes(), "little", signed=True)
+
+    def store64(data: Any, at: int, value: int) -> None:
+        """Store 8 bytes at `at`, little-endian."""
+        data[at : at + 8] = np.frombuffer(int(value).to_bytes(8, "little", signed=True), np.uint8)
 
     def prefetch(pointer: Any, at: int) -> None:
         """Nothing: there is no cache to speak of."""
@@ -107,6 +140,16 @@ if numba.config.DISABLE_JIT:
         """The array's elements, flat."""
         return array.reshape(-1)
 else:
+
+    @inner
+    def load64(data: Any, at: int) -> int:
+        """The 8 bytes at `at`, little-endian."""
+        return int(_load64(data, at))
+
+    @inner
+    def store64(data: Any, at: int, value: int) -> None:
+        """Store 8 bytes at `at`, little-endian."""
+        _store64(data, at, value)
 
     @inner
     def prefetch(pointer: Any, at: int) -> None:

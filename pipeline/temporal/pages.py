@@ -130,39 +130,68 @@ def remove_page(lists: Lists, keys: Ints, key: int, level: int, at: int) -> None
 
 
 @inner
-def refresh_latest(lists: Lists, row: int) -> None:
-    """Recompute the latest end in a page."""
-    base, count = lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT]
-    latest = lists.segments[base * SEGMENT_FIELDS + END]
-    for i in range(base + 1, base + count):
-        latest = max(latest, lists.segments[i * SEGMENT_FIELDS + END])
+def refresh_latest(lists: Lists, row: int, level: int, most: int) -> None:
+    """Recompute the latest end in a page, which is no later than `most`.
+
+    Of children only: a parent's segments are disjoint, nobody asks, and it means to read the whole page.
+    """
+    if level == PARENTS:
+        return
+    base, at = lists.pages[row * PAGE_FIELDS + BASE], lists.pages[row * PAGE_FIELDS + COUNT] - 1
+    latest = lists.segments[(base + at) * SEGMENT_FIELDS + END]
+    while at > 0 and latest < most:
+        at -= 1
+        latest = max(latest, lists.segments[(base + at) * SEGMENT_FIELDS + END])
     lists.pages[row * PAGE_FIELDS + LATEST] = latest
+
+
+@inner
+def begins_after(lists: Lists, row: int, start: int, aux: int) -> bool:
+    """Whether a page's first segment is after (start, aux)."""
+    first = lists.pages[row * PAGE_FIELDS + FIRST]
+    return first > start or (first == start and lists.pages[row * PAGE_FIELDS + FIRST_AUX] > aux)
 
 
 @inner
 def find_page(lists: Lists, keys: Ints, key: int, level: int, start: int, aux: int) -> int:
     """The last page whose first segment is at or before (start, aux); 0 if there is none."""
     base, low, high = keys[key * KEY_FIELDS + level], 0, keys[key * KEY_FIELDS + level + 1] - 1
+    if not begins_after(lists, base + high, start, aux):
+        return high
     while low < high:
         middle = (low + high + 1) >> 1
-        first = lists.pages[(base + middle) * PAGE_FIELDS + FIRST]
-        if first < start or (
-            first == start and lists.pages[(base + middle) * PAGE_FIELDS + FIRST_AUX] <= aux
-        ):
-            low = middle
-        else:
+        if begins_after(lists, base + middle, start, aux):
             high = middle - 1
+        else:
+            low = middle
     return low
 
 
 @inner
+def is_before(lists: Lists, slot: int, start: int, aux: int) -> bool:
+    """Whether a segment is before (start, aux)."""
+    at = lists.segments[slot * SEGMENT_FIELDS + START]
+    return at < start or (at == start and lists.segments[slot * SEGMENT_FIELDS + AUX] < aux)
+
+
+@inner
 def lower_bound(lists: Lists, row: int, start: int, aux: int) -> int:
-    """The first place in a page whose segment is not before (start, aux)."""
+    """The first place in a page whose segment is not before (start, aux).
+
+    Feeds mostly append: the last segments are looked at first, which `apply` has had fetched. A search
+    from the middle is a cache miss a step.
+    """
     base, low, high = lists.pages[row * PAGE_FIELDS + BASE], 0, lists.pages[row * PAGE_FIELDS + COUNT]
+    for step in range(1, 3):
+        if high < step:
+            break
+        if is_before(lists, base + high - step, start, aux):
+            low = high - step + 1
+            break
+        high -= step
     while low < high:
         middle = (low + high) >> 1
-        at = lists.segments[(base + middle) * SEGMENT_FIELDS + START]
-        if at < start or (at == start and lists.segments[(base + middle) * SEGMENT_FIELDS + AUX] < aux):
+        if is_before(lists, base + middle, start, aux):
             low = middle + 1
         else:
             high = middle
@@ -175,6 +204,17 @@ def slot_of(lists: Lists, keys: Ints, key: int, level: int, page: int, place: in
     return lists.pages[(keys[key * KEY_FIELDS + level] + page) * PAGE_FIELDS + BASE] + place
 
 
+@inner
+def largest_class(level: int, directory_class: int) -> int:
+    """How large a page may be in a directory of so many pages.
+
+    A page that grows leaves one behind that is of use only to lists as short as it was, and most lists grow
+    alike: short ones grow by new pages. Long ones have large pages, to keep their directories small.
+    """
+    largest = min(1 + (directory_class >> 1), LARGEST_CLASS)
+    return largest if level == PARENTS else min(largest, LARGEST_CHILD_CLASS)
+
+
 @spliced
 def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int) -> tuple[int, int]:
     """Grow or split a full page; the position at which an insertion at (page, place) now belongs."""
@@ -184,8 +224,7 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
         lists.pages[row * PAGE_FIELDS + COUNT],
         lists.pages[row * PAGE_FIELDS + CLASS],
     )
-    largest = LARGEST_CLASS if level == PARENTS else LARGEST_CHILD_CLASS
-    if size_class < largest:
+    if size_class < largest_class(level, keys[key * KEY_FIELDS + level + 2]):
         larger = new_page(lists, size_class + 1)
         copy_segments(lists, base, larger, count)
         free_page(lists, base, size_class)
@@ -194,7 +233,8 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
     # Feeds mostly append: a full last page stays full, and the next one starts with the newcomer.
     appending = place == count and page == keys[key * KEY_FIELDS + level + 1] - 1
     kept = count - 1 if appending else count >> 1
-    target = new_page(lists, largest)
+    target_class = 0 if appending else size_class
+    target = new_page(lists, target_class)
     copy_segments(lists, base + kept, target, count - kept)
     added = insert_page(lists, keys, key, level, page + 1)
     row = keys[key * KEY_FIELDS + level] + page
@@ -204,9 +244,10 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
         lists.segments[target * SEGMENT_FIELDS + AUX],
     )
     lists.pages[added * PAGE_FIELDS + BASE], lists.pages[added * PAGE_FIELDS + COUNT] = target, count - kept
-    lists.pages[added * PAGE_FIELDS + CLASS] = largest
-    refresh_latest(lists, row)
-    refresh_latest(lists, added)
+    lists.pages[added * PAGE_FIELDS + CLASS] = target_class
+    most = lists.pages[row * PAGE_FIELDS + LATEST]
+    refresh_latest(lists, row, level, most)
+    refresh_latest(lists, added, level, most)
     if place > kept:
         return page + 1, place - kept
     return page, place
@@ -280,7 +321,7 @@ def remove(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int
             lists.segments[base * SEGMENT_FIELDS + AUX],
         )
     if end == lists.pages[row * PAGE_FIELDS + LATEST]:
-        refresh_latest(lists, row)
+        refresh_latest(lists, row, level, end)
 
 
 @inner
@@ -293,7 +334,7 @@ def set_end(lists: Lists, keys: Ints, key: int, level: int, page: int, place: in
     if end > lists.pages[row * PAGE_FIELDS + LATEST]:
         lists.pages[row * PAGE_FIELDS + LATEST] = end
     elif old == lists.pages[row * PAGE_FIELDS + LATEST]:
-        refresh_latest(lists, row)
+        refresh_latest(lists, row, level, old)
 
 
 @inner

@@ -1,4 +1,8 @@
-"""Operations on the parent's timeline: disjoint segments in order."""
+"""Operations on the parent's timeline: disjoint segments in order.
+
+What looks something up several times is given `here`: the position of the first segment that ends after an
+instant.
+"""
 
 from pipeline.temporal.change import Change, Rows, claim_segment, emit_closed, emit_open
 from pipeline.temporal.jit import inner
@@ -21,6 +25,7 @@ from pipeline.temporal.store import (
 from pipeline.temporal.values import equal_values, equals, merge, release_last
 
 NOWHERE = (-1, 0)
+Position = tuple[int, int]
 
 
 @inner
@@ -51,12 +56,42 @@ def first_ending_after(lists: Lists, keys: Ints, key: int, instant: int) -> tupl
 
 
 @inner
+def before(lists: Lists, keys: Ints, key: int, here: Position) -> Position:
+    """The position of the segment before `here`, the last one before NOWHERE."""
+    page, place = here
+    if page < 0:
+        page, place = keys[key * KEY_FIELDS + PARENT_PAGES], 0
+    if place > 0:
+        return page, place - 1
+    if page > 0:
+        return page - 1, lists.pages[(keys[key * KEY_FIELDS + PARENTS] + page - 1) * PAGE_FIELDS + COUNT] - 1
+    return NOWHERE
+
+
+@inner
+def bounds(store: Store, key: int, here: Position, instant: int) -> bool:
+    """Whether a segment starts or ends at `instant`."""
+    lists, keys = store.parents, store.keys
+    page, place = here
+    if (
+        page >= 0
+        and lists.segments[slot_of(lists, keys, key, PARENTS, page, place) * SEGMENT_FIELDS + START]
+        == instant
+    ):
+        return True
+    page, place = before(lists, keys, key, here)
+    return page >= 0 and bool(
+        lists.segments[slot_of(lists, keys, key, PARENTS, page, place) * SEGMENT_FIELDS + END] == instant
+    )
+
+
+@inner
 def holds_throughout(
-    store: Store, key: int, start: int, end: int, payload: Bytes, at: int, length: int
+    store: Store, key: int, here: Position, start: int, end: int, payload: Bytes, at: int, length: int
 ) -> bool:
     """Whether [start, end) is covered without a gap by segments of these values."""
     lists, keys = store.parents, store.keys
-    page, place = first_ending_after(lists, keys, key, start)
+    page, place = here
     reached = start
     while page >= 0 and reached < end:
         slot = slot_of(lists, keys, key, PARENTS, page, place)
@@ -72,10 +107,18 @@ def holds_throughout(
 @inner
 def put(store: Store, rows: Rows, change: Change, value: int) -> None:
     """Make `value` (-1: nothing) hold on the change's range; rows for what it supersedes and leaves."""
+    put_here(
+        store, rows, change, value, first_ending_after(store.parents, store.keys, change.key, change.start)
+    )
+
+
+@inner
+def put_here(store: Store, rows: Rows, change: Change, value: int, here: Position) -> None:
+    """See `put`."""
     lists, keys, key = store.parents, store.keys, change.key
     start, end = change.start, change.end
     placed = value < 0
-    page, place = first_ending_after(lists, keys, key, start)
+    page, place = here
     while page >= 0:
         slot = slot_of(lists, keys, key, PARENTS, page, place)
         from_, to, old = (
@@ -189,10 +232,10 @@ def patch(store: Store, rows: Rows, change: Change, payload: Bytes, at: int, wid
 
 
 @inner
-def next_boundary(store: Store, key: int, instant: int, end_of_time: int) -> int:
+def next_boundary(store: Store, key: int, here: Position, instant: int, end_of_time: int) -> int:
     """The nearest boundary of the parent's timeline after `instant`."""
     lists, keys = store.parents, store.keys
-    page, place = first_ending_after(lists, keys, key, instant)
+    page, place = here
     if page < 0:
         return end_of_time
     slot = slot_of(lists, keys, key, PARENTS, page, place)

@@ -21,7 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 # Fields of a segment: columns of `segments`; one segment is one cache line.
 START, AUX, END, SYSTEM, OFFSET, META, VALUE = range(7)
 SEGMENT_FIELDS = 8
-# Fields of a page in a directory: columns of `pages`.
+# Fields of a page in a directory: columns of `pages`. LATEST is the latest end in it, of children only.
 FIRST, FIRST_AUX, BASE, COUNT, CLASS, LATEST = range(6)
 PAGE_FIELDS = 8
 # Fields of a key: columns of `keys`. A list takes three: directory, its pages in use, its size class.
@@ -39,7 +39,7 @@ USED_SHIFT = 22
 
 SMALLEST_PAGE = 4
 LARGEST_CLASS = 4
-"""Pages hold 4, 8, 16, 32 or 64 segments; a full page of 64 splits."""
+"""Pages hold 4, 8, 16, 32 or 64 segments: the more, the longer the list is; then a full page splits."""
 LARGEST_CHILD_CLASS = 2
 """Of children at most 16: what holds at an instant is looked for by the latest end of each page."""
 

@@ -4,7 +4,7 @@ A payload is ``u16 n``, n bytes of bitmap (trailing zeros trimmed), then the pre
 16 bytes, or a u32 length and bytes. A patch has one more bitmap in front: columns given. Little-endian.
 """
 
-from pipeline.temporal.jit import i64, inner
+from pipeline.temporal.jit import i64, inner, load64, store64
 from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, Store
 
 CHILD_HEADER = 6
@@ -33,14 +33,24 @@ def claim(store: Store, length: int) -> int:
 
 @inner
 def copy_bytes(source: Bytes, at: int, target: Bytes, to: int, length: int) -> None:
-    """Copy bytes between arrays that don't overlap."""
-    for i in range(length):
-        target[to + i] = source[at + i]
+    """Copy bytes between stretches that don't overlap."""
+    if length < 8:
+        for i in range(length):
+            target[to + i] = source[at + i]
+        return
+    for i in range(0, length - 7, 8):
+        store64(target, to + i, load64(source, at + i))
+    store64(target, to + length - 8, load64(source, at + length - 8))
 
 
 @inner
 def same_bytes(left: Bytes, at: int, right: Bytes, to: int, length: int) -> bool:
     """Whether two stretches are equal."""
+    if length >= 8:
+        for i in range(0, length - 7, 8):
+            if load64(left, at + i) != load64(right, to + i):
+                return False
+        return load64(left, at + length - 8) == load64(right, to + length - 8)
     for i in range(length):
         if left[at + i] != right[to + i]:
             return False

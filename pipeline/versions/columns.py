@@ -60,9 +60,13 @@ class Decoded:
 
     @staticmethod
     def room(columns: int, rows: int) -> "Decoded":
-        """Room for a decoding; everything absent."""
+        """Room for so many; everything absent."""
         shape = (columns, rows)
         return Decoded(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
+
+    def array(self, c: int, column: Column, data: Bytes, rows: int) -> "pa.Array | pa.ChunkedArray":
+        """The first rows of a column as Arrow."""
+        return arrow_array(column, data, self.low[c, :rows], self.high[c, :rows], self.present[c, :rows])
 
 
 @inner
@@ -125,7 +129,7 @@ def copy_varying(data: Bytes, places: Ints, starts: Ints, out: Bytes) -> None:
 def arrow_array(
     column: Column, data: Bytes, low: Ints, high: Ints, present: Bytes
 ) -> pa.Array | pa.ChunkedArray:
-    """One decoded column as Arrow."""
+    """One decoded column as Arrow, in memory of its own."""
     n, kind = low.size, column.type.kind
     nulls = n - int(np.count_nonzero(present))
     valid = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
@@ -147,7 +151,7 @@ def _numbers(kind: Kind, low: Ints, high: Ints) -> npt.NDArray[np.generic]:
         return low.astype(np.int32)
     if kind is Kind.FLOAT:
         return low.view(np.float64).astype(np.float32)
-    return low
+    return low.copy()
 
 
 def _varying(
@@ -177,23 +181,23 @@ def _varying(
     return pa.Array.from_buffers(type_, places.size, buffers, nulls)
 
 
-def key_arrays(columns: Sequence[Column], data: Bytes, places: Ints) -> list[pa.Array | pa.ChunkedArray]:
-    """Key columns of n rows whose canonical key bytes start at `places`."""
-    layout, room = Layout(tuple(columns)), Decoded.room(len(columns), places.size)
+def key_arrays(
+    columns: Sequence[Column], data: Bytes, places: Ints, room: Decoded | None = None
+) -> list[pa.Array | pa.ChunkedArray]:
+    """Key columns of n rows whose canonical key bytes start at `places`; `room` is for as many or more."""
+    layout, room = Layout(tuple(columns)), room or Decoded.room(len(columns), places.size)
     decode_keys(data, places, layout.widths, room.low, room.high, room.present)
-    return [arrow_array(c, data, room.low[i], room.high[i], room.present[i]) for i, c in enumerate(columns)]
+    return [room.array(i, c, data, places.size) for i, c in enumerate(columns)]
 
 
 def value_arrays(
-    columns: Sequence[Column], data: Bytes, places: Ints
+    columns: Sequence[Column], data: Bytes, places: Ints, room: Decoded | None = None
 ) -> list[pa.Array | pa.ChunkedArray | None]:
     """Value columns of n rows whose payloads start at `places`; None for columns without a type yet."""
-    layout, room = Layout(tuple(columns)), Decoded.room(len(columns), places.size)
+    layout, room = Layout(tuple(columns)), room or Decoded.room(len(columns), places.size)
     decode_values(data, places, layout.widths, room.low, room.high, room.present)
     return [
-        None
-        if c.type.kind is Kind.UNKNOWN
-        else arrow_array(c, data, room.low[i], room.high[i], room.present[i])
+        None if c.type.kind is Kind.UNKNOWN else room.array(i, c, data, places.size)
         for i, c in enumerate(columns)
     ]
 

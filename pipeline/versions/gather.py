@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.schema import END_OF_TIME_US, PROVENANCE, DatasetSchema, TableSchema
 from pipeline.temporal.change import (
@@ -29,11 +28,12 @@ from pipeline.temporal.change import (
     R_VALUE,
     ROW_FIELDS,
 )
-from pipeline.temporal.jit import borrow, kernel, prefetch
+from pipeline.temporal.jit import borrow, inner, kernel, prefetch
 from pipeline.temporal.keys import REFERENCE, Keys
-from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, Store
-from pipeline.temporal.values import CHILD_HEADER, read_u32
-from pipeline.versions.columns import AHEAD, days, instants, key_arrays, value_arrays
+from pipeline.temporal.store import Bytes, Ints, Store
+from pipeline.temporal.values import CHILD_HEADER, place_of, read_u32
+from pipeline.versions.columns import AHEAD, Decoded, days, instants, key_arrays, value_arrays
+from pipeline.versions.ranks import Ranks, places, rank_keys
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,21 @@ CHUNK = 65_536
 """Rows that are gathered at a time, and a row group of a file: few enough that statistics prune."""
 
 
-@kernel
-def mark_used(fields: Ints, used: Bytes) -> None:
-    """Mark the keys that rows are of."""
-    for i in range(fields.shape[0]):
-        used[fields[i, R_KEY]] = 1
+@inner
+def place_in_order(fields: Ints, i: int, rank: Ints, ranks: int) -> int:
+    """Which of the counters of `order_rows` is a row's."""
+    row = i * ROW_FIELDS
+    part = 2 * fields[row + R_TABLE] + (0 if fields[row + R_TO] == OPEN else 1)
+    return part * ranks + rank[fields[row + R_KEY]]
+
+
+@inner
+def fetch_order(fields: Ints, i: int, rank: Ints, ranks: int, starts: Ints, last: int) -> None:
+    """Have the counters of the next rows fetched: they lie anywhere."""
+    if i + 2 * AHEAD < last:
+        prefetch(rank, fields[(i + 2 * AHEAD) * ROW_FIELDS + R_KEY])
+    if i + AHEAD < last:
+        prefetch(starts, place_in_order(fields, i + AHEAD, rank, ranks))
 
 
 @kernel
@@ -68,16 +78,18 @@ def order_rows(fields: Ints, rank: Ints, ranks: int, starts: Ints, order: Ints) 
             part being twice the table, plus one for closed rows.
         order: int64[rows], the rows in order.
     """
-    for i in range(fields.shape[0]):
-        part = 2 * fields[i, R_TABLE] + (0 if fields[i, R_TO] == OPEN else 1)
-        starts[part * ranks + rank[fields[i, R_KEY]] + 1] += 1
-    for r in range(starts.size - 1):
-        starts[r + 1] += starts[r]
-    for i in range(fields.shape[0]):
-        part = 2 * fields[i, R_TABLE] + (0 if fields[i, R_TO] == OPEN else 1)
-        at = part * ranks + rank[fields[i, R_KEY]]
-        order[starts[at]] = i
-        starts[at] += 1
+    last, size = order.size, starts.size
+    rows, ranked, counts = borrow(fields), borrow(rank), borrow(starts)
+    for i in range(last):
+        fetch_order(rows, i, ranked, ranks, counts, last)
+        counts[place_in_order(rows, i, ranked, ranks) + 1] += 1
+    for r in range(size - 1):
+        counts[r + 1] += counts[r]
+    for i in range(last):
+        fetch_order(rows, i, ranked, ranks, counts, last)
+        at = place_in_order(rows, i, ranked, ranks)
+        order[counts[at]] = i
+        counts[at] += 1
 
 
 @kernel
@@ -95,49 +107,13 @@ def take_fields(fields: Ints, rows: Ints, out: Ints) -> None:
 @kernel
 def child_places(arena: Bytes, values: Ints, keys_at: Ints, values_at: Ints) -> None:
     """Where the key and the values of each child in the arena start."""
+    bytes_ = borrow(arena)
     for i in range(values.size):
-        at = (values[i] >> LENGTH_BITS) << 3
+        if i + AHEAD < values.size:
+            prefetch(bytes_, place_of(values[i + AHEAD]))
+        at = place_of(values[i])
         keys_at[i] = at + CHILD_HEADER
-        values_at[i] = at + CHILD_HEADER + read_u32(arena, at + 2)
-
-
-def places(references: Ints) -> Ints:
-    """Where referenced bytes start."""
-    return np.asarray((references >> LENGTH_BITS) << 3)
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The parent keys that rows are of, by the order of their columns.
-
-    Attributes:
-        of: int64[all keys], the rank of each that rows are of.
-        columns: the key columns, in the order of the ranks.
-    """
-
-    of: Ints
-    columns: list[pa.Array]
-
-    def __len__(self) -> int:
-        return len(self.columns[0])
-
-
-def rank_keys(schema: TableSchema, keys: Keys, fields: Ints) -> Ranks:
-    """Rank the parent keys that rows are of."""
-    marked = np.zeros(int(keys.used[0]), np.uint8)
-    mark_used(fields, marked)
-    used = np.flatnonzero(marked)
-    columns = key_arrays(schema.key, keys.arena, places(keys.known[used, REFERENCE]))
-    names = [str(i) for i in range(len(columns))]
-    table = pa.table([_sortable(c) for c in columns], names=names)
-    order = pc.sort_indices(table, sort_keys=[(n, "ascending") for n in names])
-    rank = np.zeros(marked.size, np.int64)
-    rank[used[order.to_numpy()]] = np.arange(used.size)
-    return Ranks(rank, [column.take(order) for column in columns])
-
-
-def _sortable(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    return array.storage if isinstance(array, pa.ExtensionArray) else array
+        values_at[i] = at + CHILD_HEADER + read_u32(bytes_, at + 2)
 
 
 def gather(
@@ -182,12 +158,14 @@ class Source:
         """The rows numbered `rows`, which are all of one table, and all open or all closed."""
         own = self.ranks.columns
         repeating = len(own) == 1 and pa.types.is_string(own[0].type) and 2 * len(own[0]) <= rows.size
+        widest = max(len(schema.key), len(schema.values))
+        room = Decoded.room(widest, min(CHUNK, rows.size))
         for start in range(0, rows.size, CHUNK):
             chosen = rows[start : start + CHUNK]
             fields = np.empty((ROW_FIELDS, chosen.size), np.int64)
             take_fields(self.fields, chosen, fields)
-            columns = [self._repeating_key(fields)] if repeating else self._keys(schema, fields)
-            yield self._chunk(schema, columns, fields, is_open)
+            columns = [self._repeating_key(fields)] if repeating else self._keys(schema, fields, room)
+            yield self._chunk(schema, columns, fields, room, is_open)
 
     def _repeating_key(self, fields: Ints) -> pa.DictionaryArray:
         """The parent's key as a dictionary: rows are in the order of the ranks."""
@@ -196,20 +174,26 @@ class Source:
         known = self.ranks.columns[0].slice(first, last - first + 1)
         return pa.DictionaryArray.from_arrays((ranks - first).astype(np.int32), known)
 
-    def _keys(self, schema: TableSchema, fields: Ints) -> list[pa.Array | pa.ChunkedArray]:
+    def _keys(self, schema: TableSchema, fields: Ints, room: Decoded) -> list[pa.Array | pa.ChunkedArray]:
         parents = places(self.keys.known[fields[R_KEY], REFERENCE])
-        return key_arrays(schema.key[: len(self.ranks.columns)], self.keys.arena, parents)
+        return key_arrays(schema.key[: len(self.ranks.columns)], self.keys.arena, parents, room)
 
     def _chunk(
-        self, schema: TableSchema, columns: list[pa.Array | pa.ChunkedArray], fields: Ints, is_open: bool
+        self,
+        schema: TableSchema,
+        columns: list[pa.Array | pa.ChunkedArray],
+        fields: Ints,
+        room: Decoded,
+        is_open: bool,
     ) -> pa.Table:
         if not schema.arrays:
             values_at = places(fields[R_VALUE])
         else:
             keys_at, values_at = np.empty_like(fields[R_VALUE]), np.empty_like(fields[R_VALUE])
             child_places(self.store.arena, fields[R_VALUE], keys_at, values_at)
-            columns += key_arrays(schema.key[len(self.ranks.columns) :], self.store.arena, keys_at)
-        columns += [a for a in value_arrays(schema.values, self.store.arena, values_at) if a is not None]
+            columns += key_arrays(schema.key[len(self.ranks.columns) :], self.store.arena, keys_at, room)
+        values = value_arrays(schema.values, self.store.arena, values_at, room)
+        columns += [a for a in values if a is not None]
         valid = days if schema.dated else instants
         columns += [valid(fields[R_START]), valid(fields[R_END]), instants(fields[R_SYSTEM])]
         columns.append(instants(np.full(fields.shape[1], END_OF_TIME_US) if is_open else fields[R_TO]))

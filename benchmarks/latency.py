@@ -1,0 +1,209 @@
+"""How long after its timestamp a record is visible in a new `asof`, while records come at an even pace."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import gigabytes, table
+from benchmarks.runner import MemoryWatcher, command, machine, versions
+from benchmarks.topics import Filling, broker, described
+from benchmarks.workload import Workload, lake
+from pipeline.lake import Lake
+
+TOPIC = "latency"
+PROBE = "XS9999999999"
+"""A key of our own: its latest value's spread says which probe was the last that is visible."""
+TICK = 0.1
+"""Seconds between two bursts; each brings a probe."""
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+_WARM_UP = 60.0
+_LOOK = 0.02
+
+
+def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1.0) -> dict[str, Any]:
+    """Run the service while a producer on the same cores sends records, and ask for what it sends.
+
+    Args:
+        rate: records per second.
+        seconds: how long, after the first answer.
+        children: with the child table.
+        epoch_seconds: `commit.seconds` of the lake.
+
+    Returns:
+        Machine, versions, conditions, and seconds from each probe's timestamp to the first answer with it:
+        a new question of a warm process, asked whenever the table has a new snapshot.
+    """
+    workload, filling = Workload(records=rate * (seconds + 10), keys=100_000), Filling()
+    with tempfile.TemporaryDirectory(prefix="bitlake-latency-") as name, broker(None) as cluster:
+        folder = Path(name)
+        data = folder / "records.jsonl"
+        workload.write(data)
+        cluster.create_topic(TOPIC, filling.partitions, retention_ms=-1)
+        config = lake(children=children, seconds_per_epoch=epoch_seconds, topic=TOPIC)
+        (folder / "lake.yaml").write_text(config + f"\nkafka: {json.dumps(cluster.properties)}\n")
+        found, before = {"machine": machine(), "versions": versions()}, time.monotonic()
+        sent = multiprocessing.get_context("spawn").Array("d", int((seconds + _WARM_UP) / TICK) + 2)
+        with _service(folder) as watcher, _producer(cluster.properties, data, rate, sent):
+            took = _answered(folder / "lake.yaml", sent, seconds)
+            found["seconds"] = round(time.monotonic() - before, 1)
+        found |= {"peak_pss": watcher.peak, "epochs": _snapshots(folder / "lake.yaml")}
+    conditions = {
+        "records per second": rate,
+        "commit.seconds": epoch_seconds,
+        "child table": children,
+        "source": described(filling),
+        "load": f"{os.getloadavg()[0]:.2f} afterwards",
+    }
+    return found | {"conditions": conditions, "latencies": [round(one, 3) for one in took]}
+
+
+def report(result: dict[str, Any]) -> str:
+    """A page about a result of `measure`."""
+    cuts = statistics.quantiles(result["latencies"], n=100, method="inclusive")
+    found = result["machine"]
+    rows = [("p50", 49), ("p95", 94), ("p99", 98)]
+    return (
+        "\n\n".join(
+            [
+                "# From a record's timestamp to its answer",
+                (
+                    "`bitlake run` while a producer sends at an even pace; broker, producer and the process"
+                    " that asks are on the same cores. A question is asked anew whenever the table has a new"
+                    " snapshot; seconds are from a record's timestamp to the first answer that has it."
+                ),
+                table(
+                    ("what", "seconds"),
+                    [
+                        *((name, f"{cuts[at]:.2f}") for name, at in rows),
+                        ("max", f"{max(result['latencies']):.2f}"),
+                    ],
+                ),
+                table(
+                    ("what", "figure"),
+                    [
+                        (
+                            "machine",
+                            f"{found['cpu']}, {found['cores']} cores, load {found['load_before']} before",
+                        ),
+                        (
+                            "versions",
+                            ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
+                        ),
+                        *((name, str(value)) for name, value in result["conditions"].items()),
+                        ("records asked for", str(len(result["latencies"]))),
+                        ("snapshots", f"{result['epochs']} in {result['seconds']} s"),
+                        ("peak PSS", gigabytes(result["peak_pss"])),
+                    ],
+                ),
+            ]
+        )
+        + "\n"
+    )
+
+
+@contextmanager
+def _service(folder: Path) -> Iterator[MemoryWatcher]:
+    with (folder / "log").open("wb") as log:
+        words = [command(), "--log-format", "json", "run", "bonds"]
+        process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
+    watcher = MemoryWatcher(process.pid)
+    watcher.start()
+    try:
+        yield watcher
+    finally:
+        watcher.stop()
+        process.send_signal(signal.SIGTERM)
+        if process.wait(120):
+            raise RuntimeError((folder / "log").read_text()[-2000:])
+
+
+@contextmanager
+def _producer(properties: dict[str, str], data: Path, rate: int, sent: Any) -> Iterator[None]:
+    process = multiprocessing.get_context("spawn").Process(target=_send, args=(properties, data, rate, sent))
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _send(properties: dict[str, str], data: Path, rate: int, sent: Any) -> None:
+    """Send bursts of records, each ended by a probe, whose timestamp is left in `sent`."""
+    from confluent_kafka import Producer
+
+    producer = Producer({**properties, "linger.ms": 20, "batch.size": 1 << 20, "compression.type": "lz4"})
+    with data.open("rb") as lines:
+        begun = time.monotonic()
+        for number in range(1, len(sent)):
+            burst = list(islice(lines, int(rate * TICK)))
+            if not burst:
+                return
+            for first in range(0, len(burst), 2000):
+                part = burst[first : first + 2000]
+                producer.produce_batch(
+                    TOPIC,
+                    [
+                        {"value": line[:-1], "key": line[9:21], "partition": zlib.crc32(line[9:21]) & 3}
+                        for line in part
+                    ],
+                )
+                producer.poll(0)
+            now = time.time_ns() // 1_000_000
+            valid_from = (_FIRST + timedelta(hours=number)).isoformat()
+            value = json.dumps({"isin": PROBE, "from": valid_from, "terms": {"spread": number}}).encode()
+            sent[number] = now / 1000
+            producer.produce(TOPIC, value, PROBE.encode(), partition=0, timestamp=now)
+            time.sleep(max(0.0, begun + number * TICK - time.monotonic()))
+
+
+def _answered(config: Path, sent: Any, seconds: int) -> list[float]:
+    """Ask until so many seconds after the first answer; how long each probe took."""
+    lake, catalog = Lake.open(config), config.parent / ".bitlake" / "catalog.db"
+    took: list[float] = []
+    seen, last, end = 0, None, time.monotonic() + _WARM_UP
+    while time.monotonic() < end:
+        time.sleep(_LOOK)
+        at = _metadata(catalog)
+        if at is None or at == last:
+            continue
+        last, answer = at, lake.asof("bonds", key={"isin": PROBE})
+        now = time.time()
+        newest = answer["spread"][0].as_py() if len(answer) else 0
+        if seen == 0 and newest:
+            end = time.monotonic() + seconds
+        elif newest > seen:
+            took += [now - sent[number] for number in range(seen + 1, newest + 1)]
+        seen = max(seen, newest)
+    return took
+
+
+def _metadata(catalog: Path) -> str | None:
+    """Where the table's metadata is now."""
+    if not catalog.exists():
+        return None
+    with sqlite3.connect(f"file:{catalog}?mode=ro", uri=True, timeout=5) as connection:
+        try:
+            query = "SELECT metadata_location FROM iceberg_tables WHERE table_name = 'bonds'"
+            found = connection.execute(query).fetchone()
+        except sqlite3.OperationalError:
+            return None
+    return found[0] if found else None
+
+
+def _snapshots(config: Path) -> int:
+    position = Lake.open(config).status()[0].position
+    return position.epoch if position else 0
