@@ -54,7 +54,8 @@ def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1
         cluster.create_topic(TOPIC, filling.partitions, retention_ms=-1)
         config = lake(children=children, seconds_per_epoch=epoch_seconds, topic=TOPIC)
         (folder / "lake.yaml").write_text(config + f"\nkafka: {json.dumps(cluster.properties)}\n")
-        found, before = {"machine": machine(), "versions": versions()}, time.monotonic()
+        found: dict[str, Any] = {"machine": machine(), "versions": versions()}
+        before = time.monotonic()
         sent = multiprocessing.get_context("spawn").Array("d", int((seconds + _WARM_UP) / TICK) + 2)
         with _service(folder) as watcher, _producer(cluster.properties, data, rate, sent):
             took = _answered(folder / "lake.yaml", sent, seconds)

@@ -69,9 +69,10 @@ def described(filling: Filling) -> str:
 def _held(cluster: Any, name: str, partitions: int) -> int:
     """How many records a topic holds."""
     from confluent_kafka import TopicPartition
-    from confluent_kafka.admin import OffsetSpec
 
-    asked = {TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)}
+    admin: Any = import_module("confluent_kafka.admin")
+
+    asked = {TopicPartition(name, number): admin.OffsetSpec.latest() for number in range(partitions)}
     return sum(found.result(30).offset for found in cluster.admin.list_offsets(asked).values())
 
 
