@@ -113,10 +113,12 @@ def decode_values(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints
         size = read_u16(data, at)
         bitmap = at + 2
         at = bitmap + size
-        for c in range(min(widths.size, 8 * size)):
-            if bit(data, bitmap, size, c):
+        for c in range(widths.size):
+            if c < 8 * size and bit(data, bitmap, size, c):
                 present[c, i] = 1
                 at += take_value(data, at, widths[c], low, high, c, i)
+            else:  # the room may have been used before
+                present[c, i], low[c, i], high[c, i] = 0, 0, 0
 
 
 @kernel
