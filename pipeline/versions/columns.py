@@ -24,6 +24,8 @@ VARYING = (Kind.STRING, Kind.BINARY, Kind.JSON)
 LARGEST_CHUNK = 2**31 - 1
 AHEAD = 16
 """Rows by which the memory of the next ones is fetched ahead: they lie anywhere."""
+NEAR = 40
+"""Bytes from a value's start that mostly lie in its second cache line, if it has one."""
 
 
 def width(kind: Kind) -> int:
@@ -109,14 +111,18 @@ def decode_values(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints
     for i in range(places.size):
         if i + AHEAD < places.size:
             prefetch(bytes_, places[i + AHEAD])
+            prefetch(bytes_, places[i + AHEAD] + NEAR)
         at = places[i]
         size = read_u16(data, at)
         bitmap = at + 2
         at = bitmap + size
-        for c in range(min(widths.size, 8 * size)):
+        for c in range(widths.size):
             if bit(data, bitmap, size, c):
                 present[c, i] = 1
                 at += take_value(data, at, widths[c], low, high, c, i)
+            else:
+                # The room may hold another chunk's values.
+                present[c, i], low[c, i], high[c, i] = 0, 0, 0
 
 
 @kernel
