@@ -245,7 +245,7 @@ class Story:
     def _engine(self) -> Iterator[None]:
         source = type("Source", (SimulatedSource,), {"world": self.world, "topic": self._topic})
         file = type("File", (SimulatedFile,), {"contents": self._files})
-        modules = {"run__KafkaSource": source, "load__FileSource": file}
+        modules = {"run__open_source": source, "load__FileSource": file}
         modules |= {"dataset__CHECKPOINT_RECORDS": self.plan.checkpoint_records}
         modules |= {"dataset__LEAST_SWEEP_SECONDS": 1.0}
         with engine_in(self.world, self.outside, lambda p: self.disk.open(self.world, p), **modules):
