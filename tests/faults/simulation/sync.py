@@ -75,7 +75,7 @@ class SimulatedThread(_Once):
         name: str = "",
         daemon: bool = False,
     ) -> None:
-        self._thread = Thread(self.world, self.world.process, name)
+        self._thread = Thread(self.world, self.world.process, name, daemon=daemon)
         self._call = partial(target, *args, **(kwargs or {}))
 
     def start(self) -> None:
