@@ -7,6 +7,7 @@ held by `tests.faults.conftest`: a test that did not check an invariant that its
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,27 @@ _HEAD = """\
 Written by `python -m tests.matrix` from the tests' markers. A number says how many test cases prove the
 invariant after the fault: they cause it, let bitlake recover and go on, and compare with the naive model
 (`tests/model`) and check the invariant (`tests/invariants.py`). **missing**: no test does yet.
+
+Only what pytest collects is counted, and nothing that is marked to be skipped or to fail. `make test` runs those
+that are quick, `make test-faults` those that are long. Full disks need root, to mount a small one: elsewhere
+those tests are skipped, and prove nothing there. The seeded simulation tells its seed when it fails, and
+`python -m tests.faults.simulation SEED`, or `BITLAKE_SEED=SEED pytest tests/faults/test_simulation.py -k a_seed`,
+makes the same happen again.
 """
+
+
+@dataclass
+class Cases:
+    """How many cases a test has, and how many of them are quick."""
+
+    quick: int = 0
+    all: int = 0
+
+    def __str__(self) -> str:
+        kinds = [f"{self.all} cases"] if self.all > 1 else []
+        if self.quick < self.all:
+            kinds.append(f"{self.quick} quick" if self.quick else "long")
+        return f" ({', '.join(kinds)})" if kinds else ""
 
 
 class Claims:
@@ -79,12 +100,12 @@ class Claims:
 
     Attributes:
         cases: per fault and invariant, how many test cases.
-        tests: per fault, how many cases each test function has.
+        tests: per fault, how many cases each test function has: those that are quick, and all.
     """
 
     def __init__(self) -> None:
         self.cases: dict[tuple[str, str], int] = defaultdict(int)
-        self.tests: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.tests: dict[str, dict[str, Cases]] = defaultdict(lambda: defaultdict(Cases))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -93,11 +114,15 @@ class Claims:
             for fault, invariants in claims_of(item):
                 for name in invariants:
                     self.cases[fault, name] += 1
-                self.tests[fault][item.nodeid.partition("[")[0]] += 1
+                found = self.tests[fault][item.nodeid.partition("[")[0]]
+                found.all += 1
+                found.quick += item.get_closest_marker("long") is None
 
 
 def claims_of(item: pytest.Item) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """The faults that a test's markers name, each with its invariants."""
+    """The faults that a test's markers name, each with its invariants; none where it can't fail."""
+    if item.get_closest_marker("skip") or item.get_closest_marker("xfail"):
+        return
     for marker in item.iter_markers("fault"):
         (fault,) = marker.args
         invariants = tuple(marker.kwargs.get("invariants", INVARIANTS))
@@ -106,15 +131,15 @@ def claims_of(item: pytest.Item) -> Iterable[tuple[str, tuple[str, ...]]]:
         yield fault, invariants
 
 
-def page(cases: Mapping[tuple[str, str], int], tests: Mapping[str, Mapping[str, int]]) -> str:
+def page(cells: Mapping[tuple[str, str], int], tests: Mapping[str, Mapping[str, Cases]]) -> str:
     """The page."""
     rows = [["fault", *INVARIANTS], ["---", *("---" for _ in INVARIANTS)]]
-    rows += [[fault, *(_cell(cases.get((fault, name), 0)) for name in INVARIANTS)] for fault in FAULTS]
+    rows += [[fault, *(_cell(cells.get((fault, name), 0)) for name in INVARIANTS)] for fault in FAULTS]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     parts = [f"{_HEAD}\n{table}\n\n## The tests\n"]
     for fault in FAULTS:
         found = tests.get(fault, {})
-        listed = [f"`{test}`" + (f" ({n} cases)" if n > 1 else "") for test, n in sorted(found.items())]
+        listed = [f"`{test}`{cases}" for test, cases in sorted(found.items())]
         parts.append(f"- **{fault}**: {', '.join(listed) or 'missing'}")
     return "\n".join(parts) + "\n"
 

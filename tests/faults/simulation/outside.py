@@ -70,15 +70,19 @@ class Outside:
         """Call the world outside; it may fail before or after it did what was asked."""
         self.world.pass_by(what)
         if not self._fragile():
-            return effect()
+            return self._changing(what, effect)
         random = self.world.random
         if self.world.now < self.weather.away or random.random() < self.weather.before:
             raise random.choice(errors)(f"{what} failed")
-        result = effect()
+        result = self._changing(what, effect)
         self.world.pass_by(f"{what}: done")
         if random.random() < self.weather.after:
             raise random.choice(errors)(f"{what}: the answer was lost")
         return result
+
+    def _changing(self, what: str, effect: Callable[[], T]) -> T:
+        self.world.changes += not what.startswith(("read ", "load "))
+        return effect()
 
     def interferes(self) -> bool:
         """Whether another writer commits now."""
@@ -350,6 +354,7 @@ class SimulatedState:
         self._world.pass_by("write state")
         if outside().disk_is_full():
             raise StateUnavailable(PLACE, "no space left on device")
+        self._world.changes += 1
         self._disk.write(batch, durable=durable)
         self._world.pass_by("write state: done")
 

@@ -152,9 +152,10 @@ class Story:
         Thread(self.world, process, "main").start(main)
         self._wait_for(process, stop if mortal else None)
         if process.dead:
-            self._bury()
+            self._bury(process)
             return None
         (outcome,) = found
+        self._end_daemons(process)
         self.world.note(f"{process.name}: {outcome}")
         self._judge_life(before, outcome, mortal=mortal)
         return outcome
@@ -163,18 +164,22 @@ class Story:
         """Until a process has ended; meanwhile something may befall it."""
         world, restless = self.world, self.plan.restless
         if stop is None:
-            world.wait(lambda: not process.threads)
+            world.wait(lambda: process.over)
             return
         end = world.now + world.random.randint(1, 1_000_000) * world.random.choice((1, 30, 300))
-        while process.threads:
+        while not process.over:
             seconds = world.random.expovariate(restless or 1e-6)
             left = (end - world.now) / 1e6
-            if world.wait(lambda: not process.threads, min(seconds, left) if left > 0 else seconds):
+            if world.wait(lambda: process.over, min(seconds, left) if left > 0 else seconds):
                 break
             if world.now >= end:
                 stop.set()
             else:
                 self._befall(process, stop)
+
+    def _end_daemons(self, process: Process) -> None:
+        process.dead = True
+        self.world.wait(lambda: not process.threads)
 
     def _befall(self, process: Process, stop: Any) -> None:
         random, now = self.world.random, self.world.now
@@ -194,8 +199,9 @@ class Story:
                 self.world.skew = random.randint(-3_600_000_000, 0)
                 self.world.note(f"clocks are set to {self.world.skew}")
 
-    def _bury(self) -> None:
-        """A process was killed, perhaps because the power went."""
+    def _bury(self, process: Process) -> None:
+        """A process was killed, perhaps because the power went; nothing it did on its way out came to anything."""
+        assert self.world.changes == process.last_change, "the dead did something"
         self._deaths += 1
         unsynced = len(self.disk.unsynced)
         if self.world.random.random() < POWER_CUTS:
@@ -245,7 +251,7 @@ class Story:
     def _engine(self) -> Iterator[None]:
         source = type("Source", (SimulatedSource,), {"world": self.world, "topic": self._topic})
         file = type("File", (SimulatedFile,), {"contents": self._files})
-        modules = {"run__KafkaSource": source, "load__FileSource": file}
+        modules = {"run__open_source": source, "load__FileSource": file}
         modules |= {"dataset__CHECKPOINT_RECORDS": self.plan.checkpoint_records}
         modules |= {"dataset__LEAST_SWEEP_SECONDS": 1.0}
         with engine_in(self.world, self.outside, lambda p: self.disk.open(self.world, p), **modules):

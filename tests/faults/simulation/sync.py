@@ -2,7 +2,8 @@
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from tests.faults.simulation.world import START, Thread, World
@@ -44,6 +45,8 @@ def threading_in(world: World) -> Any:
         Thread = type("Thread", (SimulatedThread,), {"world": world})
         Event = type("Event", (SimulatedEvent,), {"world": world})
         Lock = RLock = type("RLock", (SimulatedLock,), {"world": world})
+        Condition = type("Condition", (SimulatedCondition,), {"world": world})
+        Semaphore = type("Semaphore", (SimulatedSemaphore,), {"world": world})
 
     return Simulated
 
@@ -65,13 +68,18 @@ def executor_in(world: World) -> Any:
 
 class SimulatedThread(_Once):
     def __init__(
-        self, target: Callable[..., Any], args: Iterable[Any] = (), name: str = "", daemon: bool = False
+        self,
+        target: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str = "",
+        daemon: bool = False,
     ) -> None:
-        self._thread = Thread(self.world, self.world.process, name)
-        self._target, self._args = target, tuple(args)
+        self._thread = Thread(self.world, self.world.process, name, daemon=daemon)
+        self._call = partial(target, *args, **(kwargs or {}))
 
     def start(self) -> None:
-        self._thread.start(lambda: self._target(*self._args))
+        self._thread.start(self._call)
 
     def join(self, timeout: float | None = None) -> None:
         process = self._thread.process
@@ -113,6 +121,31 @@ class SimulatedLock(_Once):
         self._depth -= 1
         if not self._depth:
             self._owner = None
+
+
+class SimulatedCondition(SimulatedLock):
+    def wait_for(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
+        self._owner, self._depth = None, 0
+        try:
+            return self.world.wait(ready, timeout)
+        finally:
+            self.__enter__()
+
+    def notify_all(self) -> None:
+        pass
+
+
+class SimulatedSemaphore(_Once):
+    def __init__(self, value: int = 1) -> None:
+        self._left = value
+
+    def __enter__(self) -> Self:
+        self.world.wait(lambda: self._left > 0)
+        self._left -= 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left += 1
 
 
 class SimulatedQueue(_Once):

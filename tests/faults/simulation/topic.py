@@ -53,7 +53,7 @@ class Topic:
 
 
 class SimulatedSource:
-    """Stands for `KafkaSource`."""
+    """Stands for what `open_source` gives."""
 
     world: World
     topic: Topic
@@ -65,6 +65,9 @@ class SimulatedSource:
         return self
 
     def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, *_: Any) -> None:
         pass
 
     def open(self, topic: str, positions: Mapping[int, int] | None = None, **_: Any) -> "SimulatedReader":
@@ -81,6 +84,7 @@ class SimulatedReader:
         self._world, self._topic = world, topic
         self.partitions = tuple(range(len(topic.partitions)))
         self._positions = {number: positions.get(number, 0) for number in self.partitions}
+        self._begun = dict(self._positions)
         self._read_to: dict[int, int] = {}
         self._first = 0
 
@@ -115,6 +119,9 @@ class SimulatedReader:
             self._read_to.pop(number, None)
         records = [message.record for message in self._topic.partitions[number][first:last]]
         return _block(records, number, first, end, now)
+
+    def begun(self) -> dict[int, int]:
+        return dict(self._begun)
 
     def positions(self) -> dict[int, int]:
         return dict(self._positions)

@@ -35,19 +35,25 @@ class Process:
         resumes: it does nothing before this time.
         risk: how likely it dies at a fault point, and how much likelier there than elsewhere.
         fragile: the world outside may fail it.
+        last_change: how many changes there had been to the world outside when it died.
     """
 
     def __init__(self, name: str, *, risk: float = 0.0, fragile: bool = False) -> None:
         self.name, self.risk, self.fragile = name, risk, fragile
-        self.dead, self.resumes = False, 0
+        self.dead, self.resumes, self.last_change = False, 0, 0
         self.threads: list[Thread] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to its end, or was killed and is unwound."""
+        return all(thread.daemon and not self.dead for thread in self.threads)
 
 
 class Thread:
-    """One thread of a process; the world's own belongs to none."""
+    """One thread of a process, which does not wait for its daemons; the world's own belongs to none."""
 
-    def __init__(self, world: "World", process: Process | None, name: str) -> None:
-        self.process, self.name, self.ended = process, name, False
+    def __init__(self, world: "World", process: Process | None, name: str, *, daemon: bool = False) -> None:
+        self.process, self.name, self.daemon, self.ended = process, name, daemon, False
         self.ready: Callable[[], bool] = lambda: True
         self.deadline: int | None = None
         self.baton = threading.Semaphore(0)
@@ -105,6 +111,7 @@ class World:
         now: microseconds.
         skew: what the clocks on the walls say beyond that.
         calm: nothing fails, and time does not pass by itself.
+        changes: how often something was changed that outlives a process.
     """
 
     def __init__(self, seed: int) -> None:
@@ -113,7 +120,8 @@ class World:
         self.failure: BaseException | None = None
         self.here = threading.local()
         self.last: deque[str] = deque(maxlen=LAST_EVENTS)
-        self.events, self._hash = 0, hashlib.sha256()
+        self.changes = self.events = 0
+        self._hash = hashlib.sha256()
         self._own = self.here.thread = Thread(self, None, "world")
         self.threads.append(self._own)
 
@@ -194,7 +202,7 @@ class World:
     def kill(self, process: Process) -> None:
         """kill -9."""
         self.note(f"{process.name} is killed")
-        process.dead = True
+        process.dead, process.last_change = True, self.changes
 
     def _delay(self) -> float:
         chance = self.random.random()
