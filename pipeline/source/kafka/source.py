@@ -59,7 +59,8 @@ class KafkaSource:
         patience: float = 300.0,
     ) -> None:
         self.cluster = Cluster(client_settings(properties, base))
-        self.changed = threading.Condition()
+        self._lock = threading.RLock()
+        self.changed = threading.Condition(self._lock)
         self.closed = False
         self.patience = patience
         self._buffer_bytes = buffer_bytes
@@ -212,6 +213,7 @@ class KafkaSource:
         return Flow(
             topic,
             {number: self._begun(topic, number, positions, earliest, latest) for number in topic.leaders},
+            threading.Condition(self._lock),
         )
 
     def _begun(
