@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _LEAST_ASKED = 16 << 10
 _MOST_ASKED = 1 << 30
-_SHORT_WAIT, _WAIT_PER_PARTITION = 0.02, 0.001
+_SHORT_WAIT = 0.02
 _OUT_OF_RANGE, _CORRUPT, _NO_ACCESS, _CODEC = 1, 2, 29, 76
 _CODEC_TOO_NEW = "the broker can't give these records to us: their compression is newer than its protocol"
 
@@ -120,7 +120,7 @@ class Fetcher(threading.Thread):
 
     def _plan(self) -> None:
         """Choose what to ask for: of those with room, first who waited longest; and how long to wait."""
-        now, soon = time.monotonic(), self._settings.fetch_max_wait
+        now = time.monotonic()
         self._asked = []
         self._wait = self._settings.fetch_max_wait
         if self._owner.closed:
@@ -134,9 +134,7 @@ class Fetcher(threading.Thread):
                     self._asked.append(self._ask_for(flow, partition))
                 else:
                     # It may be ready soon: an answer for the others must not keep it waiting.
-                    soon = min(soon, max(partition.retry_at - now, _SHORT_WAIT))
-        # But to ask for many that have nothing new takes time that others could use.
-        self._wait = min(self._wait, max(soon, _WAIT_PER_PARTITION * len(self._asked)))
+                    self._wait = min(self._wait, max(partition.retry_at - now, _SHORT_WAIT))
         self._asked.sort(key=lambda asked: asked.partition.served)
 
     def _ask_for(self, flow: Flow, partition: Partition) -> Asked:
@@ -209,6 +207,7 @@ class Fetcher(threading.Thread):
             partition.max_bytes = min(2 * asked.wanted.max_bytes, _MOST_ASKED) if cut_off else 0
             partition.read_to = self._asked_at if scanned.next_offset >= fetched.high_watermark else None
             if not moved:
+                self._owner.changed.notify_all()
                 return []
             size = int((fetched.end - fetched.begin) * self._unpacker.ratio)
             partition.offset = scanned.next_offset
@@ -249,7 +248,6 @@ class Fetcher(threading.Thread):
                     partition.broken = 0
                     partition.queue.extend(blocks)
                     partition.queued += sum(block.nbytes for block in blocks)
-            flow.arrived.notify_all()
             self._owner.changed.notify_all()
 
     def _tell_old(self, wanted: Wanted) -> None:

@@ -59,8 +59,7 @@ class KafkaSource:
         patience: float = 300.0,
     ) -> None:
         self.cluster = Cluster(client_settings(properties, base))
-        self._lock = threading.RLock()
-        self.changed = threading.Condition(self._lock)
+        self.changed = threading.Condition()
         self.closed = False
         self.patience = patience
         self._buffer_bytes = buffer_bytes
@@ -213,7 +212,6 @@ class KafkaSource:
         return Flow(
             topic,
             {number: self._begun(topic, number, positions, earliest, latest) for number in topic.leaders},
-            threading.Condition(self._lock),
         )
 
     def _begun(
