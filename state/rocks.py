@@ -149,7 +149,7 @@ class RocksState:
         """See `StateBackend`."""
         self._check_open()
         keys = self._do(self._db.property_int_value, "rocksdb.estimate-num-keys") or 0
-        return StateSize(keys, sum(f.stat().st_size for f in self.path.iterdir() if f.suffix in _DATA))
+        return StateSize(keys, sum(_bytes_of(f) for f in self.path.iterdir() if f.suffix in _DATA))
 
     def close(self) -> None:
         """See `StateBackend`."""
@@ -189,6 +189,14 @@ class RocksState:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _bytes_of(file: Path) -> int:
+    """0 for a file that a compaction has taken away meanwhile."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _lock(path: Path) -> int:

@@ -103,7 +103,9 @@ class PlainReader(TopicReader):
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         at = time.time_ns() // 1000
-        settings, partitions = self._cluster.settings, list(self._flow.partitions.values())
+        settings = self._cluster.settings
+        with self._changed:
+            partitions = list(self._flow.partitions.values())
         try:
             topic = self._cluster.topics([self.topic])[self.topic]
             ends = {} if topic is None else self._cluster.offsets(topic, topic.leaders, LATEST)
