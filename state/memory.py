@@ -2,6 +2,9 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 from pipeline.errors import BitlakeError
@@ -17,6 +20,11 @@ class MemoryState:
         self._ordered = True
         self._closed = False
         self._lock = Lock()
+
+    @property
+    def folder(self) -> Path:
+        """See `LocalState`."""
+        return Path(self._files.name)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateBackend`."""
@@ -57,6 +65,10 @@ class MemoryState:
         """See `StateBackend`."""
         with self._lock:
             self._values, self._order, self._closed = {}, [], True
+
+    @cached_property
+    def _files(self) -> "TemporaryDirectory[str]":
+        return TemporaryDirectory(prefix="bitlake-state-", ignore_cleanup_errors=True)
 
     def _between(self, start: bytes, end: bytes | None) -> list[bytes]:
         if not self._ordered:
