@@ -1,17 +1,20 @@
 """Keys out of the store as bytes and back in: what a state backend keeps of a key.
 
-A key is its LAST (i64), 8 bytes of zeros, the number of its parent and child segments (u32 each),
-then per segment its fields but VALUE (i64 each), the length of its value (u32), and the value.
+A key is its LAST (i64), where it is at home (i64, bits of FLAGS), the number of its parent and child
+segments (u32 each), then per segment its fields but VALUE (i64 each), the length of its value (u32), and the
+value.
 """
 
 from pipeline.temporal.jit import i64, inner, kernel
 from pipeline.temporal.pages import insert
 from pipeline.temporal.store import (
+    AT_HOME,
     AUX,
     BASE,
     CHILDREN,
     COUNT,
     END,
+    FLAGS,
     KEY_FIELDS,
     LAST,
     META,
@@ -32,11 +35,6 @@ from pipeline.temporal.values import claim, copy_bytes, length_of, place_of, rea
 
 HEADER = 24
 FIXED = 8 * VALUE + 4
-
-
-def last_of(value: bytes) -> int:
-    """The LAST of a key that `export` wrote."""
-    return int.from_bytes(value[:8], "little", signed=True)
 
 
 @inner
@@ -119,8 +117,9 @@ def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
     store = borrow_store(store)
     for i in range(numbers.size):
         key, at = numbers[i], starts[i]
-        write_i64(out, at, store.keys[key * KEY_FIELDS + LAST])
-        write_i64(out, at + 8, 0)
+        last = store.keys[key * KEY_FIELDS + LAST]
+        write_i64(out, at, last)
+        write_i64(out, at + 8, store.keys[key * KEY_FIELDS + FLAGS] & AT_HOME if last != 0 else 0)
         after = write_list(store, store.parents, key, PARENTS, out, at + HEADER, at + 16)
         write_list(store, store.children, key, CHILDREN, out, after, at + 20)
 
@@ -150,14 +149,15 @@ def read_list(store: Store, lists: Lists, key: int, level: int, data: Bytes, at:
 
 
 @kernel
-def install(store: Store, numbers: Ints, starts: Ints, data: Bytes) -> None:
+def install(store: Store, numbers: Ints, starts: Ints, ends: Ints, data: Bytes) -> None:
     """Bring keys that the store has nothing of back from their bytes; ones without bytes stay empty."""
     store = borrow_store(store)
     for i in range(numbers.size):
         at = starts[i]
-        if starts[i + 1] == at:
+        if ends[i] == at:
             continue
         key = numbers[i]
+        store.keys[key * KEY_FIELDS + FLAGS] |= read_i64(data, at + 8)
         store.keys[key * KEY_FIELDS + LAST] = read_i64(data, at)
         parents, children = read_u32(data, at + 16), read_u32(data, at + 20)
         after = read_list(store, store.parents, key, PARENTS, data, at + HEADER, parents)

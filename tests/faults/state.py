@@ -1,67 +1,61 @@
 """What a state holds, in a form that can be compared: key by key, its segments in order."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pipeline.config import LakeConfig, ValidEnd, ValidTime, dataset_schema
-from pipeline.engine.journal import LEFT, Journal
-from pipeline.engine.rebuild import read_back, rebuild
-from pipeline.engine.timelines import Timelines, _export
+from pipeline.engine.journal import Journal
+from pipeline.engine.rebuild import rebuild
+from pipeline.engine.timelines import Timelines
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.temporal.transfer import FIXED, HEADER
-from state import MemoryState, StateBackend, open_state
+from state import KeyFiles, MemoryState, entries, open_state
 
 State = dict[str, list[str]]
 
 
-def held_and_rebuilt(
-    lake: LakeConfig, dataset: str, backend: StateBackend | None = None
-) -> tuple[State, State]:
-    """What the state holds of a dataset, log applied, and what the tables alone give.
-
-    Keys that the state left to the tables are in neither.
-
-    Args:
-        lake, dataset: which.
-        backend: the state, if it is not where lake.yaml says; it is closed.
-    """
+def held_and_rebuilt(lake: LakeConfig, dataset: str) -> tuple[State, State]:
+    """What the state holds of a dataset, log applied, and what the tables alone give."""
     config, sink = lake.dataset(dataset), LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
     partition_by = [str(field) for field in config.partition_by]
     schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
     dated, next_change = config.valid_time is ValidTime.DATE, config.valid_end is ValidEnd.NEXT_CHANGE
-    backend = backend or open_state(lake.state)
+    backend = open_state(lake.state)
     try:
-        seed = Journal.seed(backend)
-        held = Timelines(
-            Journal(backend, dataset),
-            dated=dated,
-            next_change=next_change,
-            read_back=lambda timelines, keys: read_back(sink, schema, timelines, keys, seed),
-        )
+        held_journal = Journal(backend, dataset)
+        held = Timelines(held_journal, dated=dated, next_change=next_change)
         held.replay(schema)
-        stored = dict(_stored(backend, dataset))
+        stored = {key: value for key, value in stored_keys(held_journal.files) if value is not None}
         fresh = Timelines(Journal(MemoryState(), dataset), dated=dated, next_change=next_change)
-        rebuild(sink, schema, fresh, seed)
-        found, made = stored | _keys(held), _keys(fresh)
-        left = {key for key, value in found.items() if value == LEFT}
-        assert left <= made.keys()
-        return _plain(_without(found, left)), _plain(_without(made, left))
+        rebuild(sink, schema, fresh, Journal.seed(backend))
+        return _plain(stored | _keys(held)), _plain(_keys(fresh))
     finally:
         backend.close()
 
 
-def _stored(backend: StateBackend, dataset: str) -> list[tuple[bytes, bytes]]:
-    prefix = b"d/" + dataset.encode() + b"\0k"
-    return [(key[len(prefix) :], value) for key, value in backend.scan(prefix)]
+def stored_keys(files: KeyFiles) -> Iterator[tuple[bytes, bytes | None]]:
+    """What key files hold: keys and their values; None where they were left to the tables."""
+    for file in files._files.lengths:
+        for stretch in files._stretches(file):
+            for at in stretch.at[files._newest(stretch)].tolist():
+                lengths = int(stretch.words[at + entries.LENGTHS])
+                key, value = lengths & (entries.LEFT - 1), lengths >> entries.VALUE_SHIFT
+                data = stretch.words[at + entries.HEADER_WORDS :].tobytes()
+                value_at = (key + 7) & ~7
+                yield data[:key], None if lengths & entries.LEFT else data[value_at : value_at + value]
 
 
 def _keys(timelines: Timelines) -> dict[bytes, bytes]:
-    numbers = np.arange(int(timelines.keys.used[0]))
-    return dict(zip(*_export(timelines.store, timelines.keys, numbers), strict=True))
-
-
-def _without(keys: dict[bytes, bytes], left: set[bytes]) -> dict[bytes, bytes]:
-    return {key: value for key, value in keys.items() if key not in left}
+    current = timelines.current
+    numbers = np.arange(current.count)
+    at, length = current.key_bytes(numbers)
+    data, starts = current.export(numbers)
+    return {
+        current.keys.arena[at[i] : at[i] + length[i]].tobytes(): data[starts[i] : starts[i + 1]].tobytes()
+        for i in numbers
+    }
 
 
 def _plain(keys: dict[bytes, bytes]) -> State:

@@ -211,7 +211,7 @@ class Machine:
         """Take keys in as they were exported, numbered from 0."""
         starts = np.cumsum([0, *map(len, values)]).astype(np.int64)
         data = np.frombuffer(b"".join(values) or b"\0", np.uint8).copy()
-        transfer.install(self.store, np.arange(len(values)), starts, data)
+        transfer.install(self.store, np.arange(len(values)), starts[:-1], starts[1:], data)
 
     def timeline(self, key: int = 0) -> list[Row]:
         """The open segments: (label, from, to), the parent's first."""
