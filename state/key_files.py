@@ -144,6 +144,8 @@ class KeyFiles:
         Returns:
             int64[n], their places.
         """
+        if not hashes.size:
+            return np.zeros(0, np.int64)
         sizes = 8 * entries.HEADER_WORDS + _padded(key_length) + _padded(np.diff(value_start))
         starts = np.zeros(hashes.size + 1, np.int64)
         np.cumsum(sizes, out=starts[1:])
@@ -336,7 +338,8 @@ class KeyFiles:
     def _take_snapshot(self) -> bool:
         """Take the index that was left, if it is of these files."""
         try:
-            with np.load(self._snapshot, allow_pickle=False) as left:
+            # numpy leaves a file open that it opened itself and that is cut short.
+            with self._snapshot.open("rb") as file, np.load(file, allow_pickle=False) as left:
                 if _sizes(json.loads(left["written"].tobytes())) == self._written:
                     self._slots, self._live, self.count = left["slots"], left["live"], int(left["count"])
                     self._snapped = True

@@ -56,7 +56,10 @@ def leaving(seed: int, records: int) -> Stream:
 
 @pytest.mark.parametrize("mode", ["append", "upsert"])
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_equal_the_model(tmp_path: Path, seed: int, mode: str) -> None:
+def test_rows_equal_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, mode: str) -> None:
+    if seed % 2:
+        # Hardly any memory: those that are not idle leave it too, after every epoch.
+        monkeypatch.setattr(writing, "physical_memory", lambda: 2)
     assert differences(tmp_path, leaving(seed, 80), seed=1, mode=mode) == []
 
 
