@@ -79,8 +79,7 @@ class Generation:
     def export(self, numbers: Ints) -> tuple[Bytes, Ints]:
         """What is kept of keys outside, one after the other, and where each starts; int64[n + 1]."""
         starts = np.zeros(numbers.size + 1, np.int64)
-        transfer.sizes(self.store, numbers, starts)
-        out = np.empty(max(1, int(starts[-1])), np.uint8)
+        out = np.empty(max(1, transfer.room_of(self.store, numbers)), np.uint8)
         transfer.export(self.store, numbers, starts, out)
         return out, starts
 

@@ -10,8 +10,8 @@ from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Timelines
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
-from pipeline.temporal.transfer import FIXED, HEADER
 from state import KeyFiles, MemoryState, entries, open_state
+from tests.unit.temporal.machine import told
 
 State = dict[str, list[str]]
 
@@ -60,15 +60,9 @@ def _keys(timelines: Timelines) -> dict[bytes, bytes]:
 
 def _plain(keys: dict[bytes, bytes]) -> State:
     """Keys that were ever written: the last system time, then the segments."""
+    found = {key: told(value) for key, value in keys.items()}
     return {
-        key.hex(): [value[:8].hex(), *_segments(value)] for key, value in keys.items() if any(value[:HEADER])
+        key.hex(): [str(last), *sorted(map(str, parents)), *sorted(map(str, children))]
+        for key, (last, _, parents, children) in found.items()
+        if last or parents or children
     }
-
-
-def _segments(value: bytes) -> list[str]:
-    found, at = [], HEADER
-    while at < len(value):
-        end = at + FIXED + int.from_bytes(value[at + FIXED - 4 : at + FIXED], "little")
-        found.append(value[at:end].hex())
-        at = end
-    return sorted(found)
