@@ -3,7 +3,7 @@
 A key is its LAST (i64), then whole numbers of 1 to 10 bytes: where it is at home (bits of FLAGS), how many
 parent and child segments it has, and per segment its start (since the end of the one before), AUX, its
 duration (0: until FAR), how long before the key's last change it is believed, OFFSET, META, the length of its
-value, and its value.
+value, and its value with zeros in a row as 0 and how many.
 """
 
 from pipeline.temporal.jit import borrow, i64, inner, kernel
@@ -33,7 +33,7 @@ from pipeline.temporal.store import (
     Store,
     borrow_store,
 )
-from pipeline.temporal.values import claim, copy_bytes, length_of, place_of
+from pipeline.temporal.values import claim, length_of, place_of
 
 LAST_BYTES = 8
 MOST_BYTES = 10
@@ -93,6 +93,39 @@ def read_number(data: Bytes, at: int) -> tuple[int, int]:
 
 
 @inner
+def write_value(source: Bytes, start: int, length: int, out: Bytes, at: int) -> int:
+    """Bytes without rows of zeros; where the next bytes go, at most twice as many."""
+    i = 0
+    while i < length:
+        byte = source[start + i]
+        out[at] = byte
+        at, i = at + 1, i + 1
+        if byte == 0:
+            first = i
+            while i < length and i < first + 255 and source[start + i] == 0:
+                i += 1
+            out[at] = i - first
+            at += 1
+    return at
+
+
+@inner
+def read_value(data: Bytes, at: int, out: Bytes, to: int, length: int) -> int:
+    """Bytes that `write_value` wrote; where they end."""
+    end = to + length
+    while to < end:
+        byte = data[at]
+        out[to] = byte
+        at, to = at + 1, to + 1
+        if byte == 0:
+            for _ in range(i64(data[at])):
+                out[to] = 0
+                to += 1
+            at += 1
+    return at
+
+
+@inner
 def room_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
     """Bytes that a list of segments takes outside at most."""
     size = 0
@@ -103,7 +136,7 @@ def room_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
             lists.pages[row * PAGE_FIELDS + BASE],
             lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
         ):
-            size += 7 * MOST_BYTES + length_of(lists.segments[slot * SEGMENT_FIELDS + VALUE])
+            size += 7 * MOST_BYTES + 2 * length_of(lists.segments[slot * SEGMENT_FIELDS + VALUE])
     return size
 
 
@@ -149,8 +182,7 @@ def write_list(store: Store, lists: Lists, key: int, level: int, last: int, out:
             value = lists.segments[segment + VALUE]
             length = length_of(value)
             at = write_number(out, at, length)
-            copy_bytes(store.arena, place_of(value), out, at, length)
-            at += length
+            at = write_value(store.arena, place_of(value), length, out, at)
             before = start if end == FAR else end
     return at
 
@@ -192,11 +224,10 @@ def read_list(
         meta, at = read_number(data, at)
         length, at = read_number(data, at)
         value = claim(store, length)
-        copy_bytes(data, at, store.arena, place_of(value), length)
+        at = read_value(data, at, store.arena, place_of(value), length)
         start += before
         end = FAR if duration == 0 else start + duration
         insert(lists, store.keys, key, level, start, aux, end, last - ago, offset, meta, value)
-        at += length
         before = start if end == FAR else end
     return at
 

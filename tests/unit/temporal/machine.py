@@ -257,8 +257,13 @@ class _Numbers:
                 return value >> 1 if value % 2 == 0 else -(value + 1 >> 1)
 
     def bytes(self, length: int) -> bytes:
-        self.at += length
-        return self.data[self.at - length : self.at]
+        found = b""
+        while len(found) < length:
+            byte, self.at = self.data[self.at], self.at + 1
+            found += bytes([byte])
+            if byte == 0:
+                found, self.at = found + bytes(self.data[self.at]), self.at + 1
+        return found
 
 
 def _end(instant: int) -> int | None:
