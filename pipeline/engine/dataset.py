@@ -298,7 +298,7 @@ class DatasetWriter:
         return news and (overdue or self._told.horizon < self._newest <= self.position.horizon)
 
     def cut_if_full(self) -> None:
-        """End the epoch if it holds enough, has lasted long enough, or memory is full; wait while it is short."""
+        """End the epoch if it holds enough, lasts long, or memory is full; wait while it is short."""
         crowded = self._draft.summary.records > LEAST_RECORDS and self._timelines.full(self._memory)
         if self._share.short or crowded or self._draft.full(self._limits.records, self._limits.seconds):
             self._cut_and_tidy(though_empty=False)
