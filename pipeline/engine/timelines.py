@@ -221,7 +221,7 @@ class Timelines:
         lasts = self.current.store.keys[: self.current.count, LAST]
         if np.count_nonzero(lasts + NEVER < idle_since) > IDLE_SHARE * lasts.size:
             self.current.clear()
-            self.frozen = None
+        self.frozen = None
         return left
 
     def used(self) -> int:
