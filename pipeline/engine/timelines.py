@@ -23,7 +23,7 @@ from pipeline.versions.columns import Layout
 ROW_ROOM = 1 << 26
 ROW_LIMIT = 1 << 23
 """Version rows at which an epoch is full. One change may leave many more, hence the room beyond."""
-ROOM = 64 << 20
+ROOM = 128 << 20
 """Bytes by which a generation may be larger than its half of the memory: it ends with an epoch."""
 IDLE_SHARE = 0.1
 """Where no more of the keys in memory are idle, they may stay there."""
