@@ -50,7 +50,7 @@ class Generation:
     keys: Keys = field(default_factory=numbering.new_keys)
     places: Ints = field(default_factory=_places)
     moved: list[tuple[Ints, Ints]] = field(default_factory=list)
-    written: threading.Event = field(default_factory=threading.Event)
+    written: threading.Event = field(default_factory=lambda: threading.Event())  # noqa: PLW0108 - simulated in tests
 
     @property
     def count(self) -> int:

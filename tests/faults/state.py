@@ -1,36 +1,54 @@
 """What a state holds, in a form that can be compared: key by key, its segments in order."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
 from pipeline.config import LakeConfig, ValidEnd, ValidTime, dataset_schema
 from pipeline.engine.journal import Journal
-from pipeline.engine.rebuild import rebuild
+from pipeline.engine.rebuild import read_back, rebuild
 from pipeline.engine.timelines import Timelines
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
-from state import KeyFiles, MemoryState, entries, open_state
+from state import KeyFiles, LocalState, MemoryState, entries, open_state
 from tests.unit.temporal.machine import told
 
 State = dict[str, list[str]]
 
 
-def held_and_rebuilt(lake: LakeConfig, dataset: str) -> tuple[State, State]:
-    """What the state holds of a dataset, log applied, and what the tables alone give."""
+def held_and_rebuilt(
+    lake: LakeConfig, dataset: str, backend: LocalState | None = None
+) -> tuple[State, State]:
+    """What the state holds of a dataset, log applied, and what the tables alone give.
+
+    Keys that the state left to the tables are in neither.
+
+    Args:
+        lake, dataset: which.
+        backend: the state, if it is not where lake.yaml says; it is closed.
+    """
     config, sink = lake.dataset(dataset), LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
     partition_by = [str(field) for field in config.partition_by]
     schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
     dated, next_change = config.valid_time is ValidTime.DATE, config.valid_end is ValidEnd.NEXT_CHANGE
-    backend = open_state(lake.state)
+    backend = backend or open_state(lake.state)
     try:
-        held_journal = Journal(backend, dataset)
-        held = Timelines(held_journal, dated=dated, next_change=next_change)
+        seed = Journal.seed(backend)
+        journal = Journal(backend, dataset)
+        held = Timelines(
+            journal,
+            dated=dated,
+            next_change=next_change,
+            read_back=lambda timelines, keys: read_back(sink, schema, timelines, keys, seed),
+        )
         held.replay(schema)
-        stored = {key: value for key, value in stored_keys(held_journal.files) if value is not None}
+        stored = dict(stored_keys(journal.files))
         fresh = Timelines(Journal(MemoryState(), dataset), dated=dated, next_change=next_change)
-        rebuild(sink, schema, fresh, Journal.seed(backend))
-        return _plain(stored | _keys(held)), _plain(_keys(fresh))
+        rebuild(sink, schema, fresh, seed)
+        found, made = stored | _keys(held), _keys(fresh)
+        left = {key for key, value in found.items() if value is None}
+        assert left <= made.keys()
+        return _plain(found, left), _plain(made, left)
     finally:
         backend.close()
 
@@ -58,9 +76,9 @@ def _keys(timelines: Timelines) -> dict[bytes, bytes]:
     }
 
 
-def _plain(keys: dict[bytes, bytes]) -> State:
+def _plain(keys: Mapping[bytes, bytes | None], left: Collection[bytes]) -> State:
     """Keys that were ever written: the last system time, then the segments."""
-    found = {key: told(value) for key, value in keys.items()}
+    found = {key: told(value) for key, value in keys.items() if value is not None and key not in left}
     return {
         key.hex(): [str(last), *sorted(map(str, parents)), *sorted(map(str, children))]
         for key, (last, _, parents, children) in found.items()

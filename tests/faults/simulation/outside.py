@@ -1,9 +1,11 @@
 """The world outside a process, which may fail it: the object store, the catalog and the state's disk."""
 
 import io
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog
@@ -292,6 +294,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.live, self.safe = MemoryState(), MemoryState()
+        self.files = TemporaryDirectory(prefix="bitlake-simulated-")
         self.unsynced: list[WriteBatch] = []
         self.holder: Process | None = None
 
@@ -324,6 +327,7 @@ class Disk:
         """As it is now."""
         other = Disk()
         other.live, other.safe = _copy(self.live), _copy(self.live)
+        shutil.copytree(self.files.name, other.files.name, dirs_exist_ok=True)
         return other
 
 
@@ -336,10 +340,15 @@ def _copy(state: MemoryState) -> MemoryState:
 
 
 class SimulatedState:
-    """A process's handle of its state; a `StateBackend`."""
+    """A process's handle of its state; a `LocalState`."""
 
     def __init__(self, world: World, disk: Disk) -> None:
         self._world, self._disk, self._closed = world, disk, False
+
+    @property
+    def folder(self) -> Path:
+        self._check()
+        return Path(self._disk.files.name)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         self._check()
