@@ -113,10 +113,13 @@ def decode_values(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints
         size = read_u16(data, at)
         bitmap = at + 2
         at = bitmap + size
-        for c in range(min(widths.size, 8 * size)):
+        for c in range(widths.size):
             if bit(data, bitmap, size, c):
                 present[c, i] = 1
                 at += take_value(data, at, widths[c], low, high, c, i)
+            else:
+                # The room was used before: what lies under a null must be a value of the column, too.
+                present[c, i], low[c, i], high[c, i] = 0, 0, 0
 
 
 @kernel
