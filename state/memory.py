@@ -1,10 +1,12 @@
 """State in memory: for tests, and for a lake that is thrown away."""
 
+import shutil
+import weakref
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from threading import Lock
 
 from pipeline.errors import BitlakeError
@@ -21,10 +23,12 @@ class MemoryState:
         self._closed = False
         self._lock = Lock()
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """See `LocalState`."""
-        return Path(self._files.name)
+        """See `LocalState`; it goes with this object."""
+        made = mkdtemp(prefix="bitlake-state-")
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        return Path(made)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateBackend`."""
@@ -65,10 +69,6 @@ class MemoryState:
         """See `StateBackend`."""
         with self._lock:
             self._values, self._order, self._closed = {}, [], True
-
-    @cached_property
-    def _files(self) -> "TemporaryDirectory[str]":
-        return TemporaryDirectory(prefix="bitlake-state-", ignore_cleanup_errors=True)
 
     def _between(self, start: bytes, end: bytes | None) -> list[bytes]:
         if not self._ordered:

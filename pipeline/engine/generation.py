@@ -120,7 +120,7 @@ class Generation:
         for lists in (self.store.parents, self.store.children):
             _clear(lists)
         self.moved.clear()
-        self.written.clear()
+        self.written = threading.Event()
 
 
 def _clear(lists: Lists) -> None:

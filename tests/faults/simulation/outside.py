@@ -2,10 +2,11 @@
 
 import io
 import shutil
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, Self, TypeVar
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog
@@ -294,7 +295,8 @@ class Disk:
 
     def __init__(self) -> None:
         self.live, self.safe = MemoryState(), MemoryState()
-        self.files = TemporaryDirectory(prefix="bitlake-simulated-")
+        self.files = Path(mkdtemp(prefix="bitlake-simulated-"))
+        weakref.finalize(self, shutil.rmtree, self.files, ignore_errors=True)
         self.unsynced: list[WriteBatch] = []
         self.holder: Process | None = None
 
@@ -327,7 +329,7 @@ class Disk:
         """As it is now."""
         other = Disk()
         other.live, other.safe = _copy(self.live), _copy(self.live)
-        shutil.copytree(self.files.name, other.files.name, dirs_exist_ok=True)
+        shutil.copytree(self.files, other.files, dirs_exist_ok=True)
         return other
 
 
@@ -348,7 +350,7 @@ class SimulatedState:
     @property
     def folder(self) -> Path:
         self._check()
-        return Path(self._disk.files.name)
+        return self._disk.files
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         self._check()
