@@ -94,9 +94,9 @@ def load_words(data: Path) -> list[str]:
     return ["load", "bonds", str(data.resolve())]
 
 
-def following(cluster: Any, topic: str, *, children: bool) -> tuple[str, list[str]]:
-    """The lake.yaml and the command to follow a topic to its end."""
-    config = lake(children=children, topic=topic) + f"\nkafka: {json.dumps(cluster.properties)}\n"
+def following(cluster: Any, topic: str, *, children: bool, more: str = "") -> tuple[str, list[str]]:
+    """The lake.yaml, with `more` in it, and the command to follow a topic to its end."""
+    config = lake(children=children, topic=topic) + f"\nkafka: {json.dumps(cluster.properties)}\n{more}\n"
     return config, ["run", "bonds", "--until-end"]
 
 

@@ -23,6 +23,7 @@ class Scenario:
         workload, filling: the topic.
         children: with the child table.
         beside: the scenario whose rate its own is compared with.
+        more: more of lake.yaml.
         reach, aim: records per second, or a share of the other's where there is one; 0: none.
     """
 
@@ -31,6 +32,7 @@ class Scenario:
     filling: Filling = Filling()  # noqa: RUF009 - frozen
     children: bool = False
     beside: str | None = None
+    more: str = ""
     reach: float = 0
     aim: float = 0
 
@@ -52,6 +54,14 @@ SCENARIOS = {
         beside="parent",
         reach=0.7,
         aim=1,
+    ),
+    # Ten million keys of 650 bytes: memory for a sixth of them, and for their index.
+    "cold": Scenario(
+        "state larger than its memory, 10 million keys",
+        Workload(records=20_000_000, keys=10_000_000),
+        more="state_memory: 1200MB",
+        reach=100_000,
+        aim=250_000,
     ),
     "tiny": Scenario(
         "one message per batch",
@@ -78,10 +88,14 @@ def measure(names: Sequence[str], runs: int, kept: Path | None, *, profiled: boo
         before = machine()
         taken: dict[str, list[Run]] = {name: [] for name in names}
         for name in [name for _ in range(runs) for name in names]:
-            config, words = following(cluster, topics[name], children=SCENARIOS[name].children)
+            config, words = following(
+                cluster, topics[name], children=SCENARIOS[name].children, more=SCENARIOS[name].more
+            )
             taken[name].append(load(config, words))
         profiles = {
-            name: profile_topic(cluster, topics[name], children=SCENARIOS[name].children)
+            name: profile_topic(
+                cluster, topics[name], children=SCENARIOS[name].children, more=SCENARIOS[name].more
+            )
             for name in names[: int(profiled)]
         }
     return {

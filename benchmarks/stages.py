@@ -32,11 +32,13 @@ _STEPS: tuple[tuple[str, Any, str], ...] = (
     ("decompress and walk", Unpacker, "read"),
     ("decode", Decoder, "decode"),
     ("look keys up", Timelines, "admit"),
+    ("bring keys back", Timelines, "bring"),
     ("apply", Timelines, "apply"),
     ("pack the log", Draft, "add"),
     ("gather rows", committer, "gather"),
     ("write the log", Journal, "record_files"),
     ("commit", LakeSink, "commit"),
+    ("write keys", Timelines, "write"),
 )
 _MADE: tuple[tuple[str, Any, str], ...] = (
     ("read lines", LineSource, "__iter__"),
@@ -45,8 +47,9 @@ _MADE: tuple[tuple[str, Any, str], ...] = (
 )
 """Steps that make one thing after the other, when they are asked."""
 _ORDER = (
-    "read lines", "fetch", "check batches", "decompress and walk", "decode", "look keys up", "apply",
-    "pack the log", "gather rows", "write Parquet", "write the log", "commit",
+    "read lines", "fetch", "check batches", "decompress and walk", "decode", "look keys up",
+    "bring keys back", "apply", "pack the log", "gather rows", "write Parquet", "write the log", "commit",
+    "write keys",
 )  # fmt: skip
 
 
@@ -59,9 +62,9 @@ def profile_file(workload: Workload, *, children: bool, file: Path | None = None
         return profile(lake(children=children), lambda opened: opened.load_files("bonds", [data]))
 
 
-def profile_topic(cluster: Any, topic: str, *, children: bool) -> dict[str, float]:
+def profile_topic(cluster: Any, topic: str, *, children: bool, more: str = "") -> dict[str, float]:
     """Follow a topic to its end once in this process; see `profile`."""
-    config = lake(children=children, topic=topic) + f"\nkafka: {json.dumps(cluster.properties)}\n"
+    config = lake(children=children, topic=topic) + f"\nkafka: {json.dumps(cluster.properties)}\n{more}\n"
     return profile(config, lambda opened: opened.run(["bonds"], until_end=True))
 
 

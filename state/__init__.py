@@ -1,11 +1,14 @@
 """Where timelines are kept between epochs: a small ordered key-value store with atomic batches."""
 
-from state.base import StateBackend, StateSize, WriteBatch
+from state.base import LocalState, StateBackend, StateSize, WriteBatch
 from state.errors import StateDamaged, StateLocked, StateUnavailable
+from state.key_files import KeyFiles
 from state.memory import MemoryState
 from state.rocks import RocksOptions, RocksState, open_state
 
 __all__ = [
+    "KeyFiles",
+    "LocalState",
     "MemoryState",
     "RocksOptions",
     "RocksState",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 
@@ -117,6 +118,15 @@ class StateBackend(Protocol):
 
     def close(self) -> None:
         """Let go of everything; closing twice is fine, using it afterwards is an error."""
+        ...
+
+
+class LocalState(StateBackend, Protocol):
+    """A state backend that has room for files beside it."""
+
+    @property
+    def folder(self) -> Path:
+        """Where files may lie that belong to the state, and last as long as it does."""
         ...
 
 

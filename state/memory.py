@@ -1,7 +1,12 @@
 """State in memory: for tests, and for a lake that is thrown away."""
 
+import shutil
+import weakref
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
 from threading import Lock
 
 from pipeline.errors import BitlakeError
@@ -17,6 +22,13 @@ class MemoryState:
         self._ordered = True
         self._closed = False
         self._lock = Lock()
+
+    @cached_property
+    def folder(self) -> Path:
+        """See `LocalState`; it goes with this object."""
+        made = mkdtemp(prefix="bitlake-state-")
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        return Path(made)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateBackend`."""

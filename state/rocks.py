@@ -13,13 +13,15 @@ import rocksdict
 from rocksdict import DBCompressionType, DBRecoveryMode, Rdict
 
 from pipeline.errors import BitlakeError
-from state.base import Delete, DeleteRange, Puts, StateBackend, StateSize, WriteBatch, prefix_end
+from state.base import Delete, DeleteRange, LocalState, Puts, StateSize, WriteBatch, prefix_end
 from state.errors import StateDamaged, StateLocked, StateUnavailable
 from state.memory import MemoryState
 
 _MB = 1 << 20
 _OWNER = "owner"
 _DATA = frozenset((".sst", ".blob", ".log"))
+_BESIDE = "*/*/*.keys"
+"""Files of keys, see `state.key_files`."""
 
 
 class Compression(StrEnum):
@@ -86,7 +88,7 @@ class RocksOptions:
         return tables
 
 
-def open_state(path: Path | None, options: RocksOptions | None = None) -> StateBackend:
+def open_state(path: Path | None, options: RocksOptions | None = None) -> LocalState:
     """Open the state in a directory (made if missing), or one in memory where `path` is None.
 
     Raises:
@@ -109,6 +111,11 @@ class RocksState:
         except BitlakeError:
             self._unlock()
             raise
+
+    @property
+    def folder(self) -> Path:
+        """See `LocalState`."""
+        return self.path
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateBackend`."""
@@ -149,7 +156,8 @@ class RocksState:
         """See `StateBackend`."""
         self._check_open()
         keys = self._do(self._db.property_int_value, "rocksdb.estimate-num-keys") or 0
-        return StateSize(keys, sum(_bytes_of(f) for f in self.path.iterdir() if f.suffix in _DATA))
+        files = [f for f in self.path.iterdir() if f.suffix in _DATA]
+        return StateSize(keys, sum(_bytes_of(f) for f in (*files, *self.path.glob(_BESIDE))))
 
     def close(self) -> None:
         """See `StateBackend`."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.engine.epoch import ROW_BYTES, Draft
+from pipeline.engine.generation import Generation
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import layout_of
 from pipeline.engine.memory import Share
@@ -26,11 +27,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cut:
-    """A whole epoch, where it ends, and what it holds of memory, which is released once it is committed."""
+    """A whole epoch and where it ends.
+
+    Attributes:
+        draft, position: these.
+        nbytes: what it holds of memory, which is released once it is committed.
+        generation: of the keys that its rows are of.
+        last: it is the generation's last one.
+    """
 
     draft: Draft
     position: Position
     nbytes: int
+    generation: Generation
+    last: bool = False
 
 
 class Committer:
@@ -95,6 +105,15 @@ class Committer:
             with self._waiting.all_tasks_done:
                 self._waiting.all_tasks_done.wait(0.2)
         self.check()
+
+    def wait_for(self, generation: Generation) -> None:
+        """Wait until a generation, whose last epoch was handed over, is written.
+
+        Raises:
+            BitlakeError: an epoch failed.
+        """
+        while not generation.written.wait(0.2):
+            self.check()
 
     def close(self) -> None:
         """Wait until every epoch handed over is committed, or one has failed.
@@ -171,15 +190,17 @@ class Committer:
             self._spare.put(cut.draft.rows)
         self._share.release(cut.nbytes)
         self._committed(told)
+        if cut.last:
+            self._timelines.write(cut.generation, position.epoch)
 
     def _write(self, cut: Cut) -> FileList:
         with self._share.memory.writing:
             return self._sink.write(self._epoch(cut))
 
     def _epoch(self, cut: Cut) -> Epoch:
-        draft, timelines = cut.draft, self._timelines
+        draft, generation = cut.draft, cut.generation
         fields = draft.rows.fields[: draft.rows.filled[0]]
-        versions = gather(draft.dataset, self._topic, timelines.store, timelines.keys, fields)
+        versions = gather(draft.dataset, self._topic, generation.store, generation.keys, fields)
         tables = tuple(TableRows(v.schema, v.open, v.closed) for v in versions)
         return Epoch(draft.dataset, cut.position, tables, draft.dead_letters(cut.position))
 

@@ -37,7 +37,6 @@ from pipeline.engine.recover import make_anew, restore, settle
 from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import Timelines
 from pipeline.engine.watching import Committed, StateCounts
-from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.lease import Tenant
@@ -46,13 +45,15 @@ from pipeline.source.block import Block
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
 from pipeline.temporal.change import NONE_GIVEN
 from pipeline.temporal.store import Ints, physical_memory
-from state.base import StateBackend
+from state.base import LocalState
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_RECORDS = 8_000_000
 """Logged records after which the keys that they touched are written, and the log starts anew."""
 
+LEAST_RECORDS = 50_000
+"""An epoch that ends because memory is full has more: commits would cost more than their records."""
 LEAST_SWEEP_SECONDS = 60.0
 """Between two looks for idle keys."""
 HEARTBEAT_SECONDS = 300.0
@@ -110,7 +111,7 @@ class DatasetWriter:
         lake: LakeConfig,
         config: DatasetConfig,
         sink: LakeSink,
-        backend: StateBackend,
+        backend: LocalState,
         *,
         committed: Callable[[Committed], None],
         terms: "Terms | None" = None,
@@ -285,8 +286,7 @@ class DatasetWriter:
         if self._draft.summary.records:
             self.cut_if_full()
         elif self.horizon_waits() and idle >= self._limits.seconds:
-            self.cut(though_empty=True)
-            self._tidy()
+            self._cut_and_tidy(though_empty=True)
 
     def horizon_waits(self) -> bool:
         """Whether the tables are to be told of a higher horizon though there are no records.
@@ -298,23 +298,32 @@ class DatasetWriter:
         return news and (overdue or self._told.horizon < self._newest <= self.position.horizon)
 
     def cut_if_full(self) -> None:
-        """End the epoch if it holds enough, or has lasted long enough; wait while memory is short."""
-        if self._share.short or self._draft.full(self._limits.records, self._limits.seconds):
-            self.cut()
-            self._tidy()
+        """End the epoch if it holds enough, lasts long, or memory is full; wait while it is short."""
+        crowded = self._draft.summary.records > LEAST_RECORDS and self._timelines.full(self._memory)
+        if self._share.short or crowded or self._draft.full(self._limits.records, self._limits.seconds):
+            self._cut_and_tidy(though_empty=False)
             self._share.wait(self._committer.check)
 
     def cut(self, *, though_empty: bool = False) -> None:
         """End the epoch here and hand it over to be committed; by default not where it holds no records."""
+        self._cut(though_empty=though_empty, freeze=False)
+
+    def _cut(self, *, though_empty: bool, freeze: bool) -> None:
         draft = self._draft
         if draft.summary.records == 0 and not though_empty:
             return
         self.position = replace(self.position, epoch=self.position.epoch + 1)
         self._told, self._committed_at = self.position, time.monotonic()
         self._logged += draft.summary.records
-        self._committer.commit(Cut(draft, self.position, self._share.cut()))
+        if freeze:
+            self._wait_for_frozen()
+        self._committer.commit(
+            Cut(draft, self.position, self._share.cut(), self._timelines.current, last=freeze)
+        )
         self._draft = Draft(draft.dataset, self._committer.spare_rows(), tally=self._new_tally())
-        if self._logged >= CHECKPOINT_RECORDS:
+        if freeze:
+            self._freeze()
+        elif self._logged >= CHECKPOINT_RECORDS:
             self._checkpoint()
 
     def remembered(self) -> Progress | None:
@@ -340,7 +349,7 @@ class DatasetWriter:
         timelines = self._timelines
         met = timelines.lookups
         return StateCounts(
-            keys=int(timelines.keys.used[0]),
+            keys=timelines.in_memory(),
             memory_bytes=timelines.used(),
             met=met.met,
             restored=met.restored,
@@ -356,6 +365,7 @@ class DatasetWriter:
         finally:
             self._share.close()
             self._outgoing.close()
+            self._journal.close()
 
     def _new_tally(self) -> Tally | None:
         return Tally(self._config.valid_time is ValidTime.DATE) if self._closely else None
@@ -375,17 +385,17 @@ class DatasetWriter:
         self._timelines.checkpoint()
         self._logged = 0
 
-    def _tidy(self) -> None:
-        """Let keys leave memory, or the state; between two batches, for others get their numbers."""
-        if self._timelines.used() > self._memory:
-            self._shrink()
+    def _cut_and_tidy(self, *, though_empty: bool) -> None:
+        """End the epoch between two batches, where keys may get other numbers; let keys leave memory."""
+        self._cut(though_empty=though_empty, freeze=self._timelines.full(self._memory))
         if self._idle_after is None:
             return
         # Ten looks while a key becomes idle.
         rested = time.monotonic() - self._swept_at >= LEAST_SWEEP_SECONDS
         if rested and self.position.horizon - self._swept_to >= self._idle_after // 10:
             self._checkpoint()
-            self._timelines.leave(self.position.horizon - self._idle_after)
+            left = self._timelines.leave(self.position.horizon - self._idle_after)
+            log.info("idle keys left the state", extra={"dataset": self._config.name, "keys": left})
             self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
 
     def _read_back(self, timelines: Timelines, numbers: Ints) -> None:
@@ -393,17 +403,21 @@ class DatasetWriter:
         log.info("reading keys back", extra={"dataset": self._config.name, "keys": numbers.size})
         read_back(self._sink, self._schema, timelines, numbers, self._seed)
 
-    def _shrink(self) -> None:
-        """Let cold keys leave memory; the journal holds them, and gives them back when they are met."""
-        self._checkpoint()
-        before = self._timelines.used()
-        gone = self._timelines.shrink(self._memory // 2)
-        reach("after-shrinking")
-        after = self._timelines.used()
+    def _wait_for_frozen(self) -> None:
+        """Wait until the generation of keys before this one is written, and may leave memory."""
+        if self._timelines.frozen is not None:
+            self._committer.wait_for(self._timelines.frozen)
+            self._timelines.settle()
+
+    def _freeze(self) -> None:
+        """Begin a new generation of keys."""
+        timelines = self._timelines
         log.info(
-            "cold keys left memory",
-            extra={"dataset": self._config.name, "keys": gone, "bytes_before": before, "bytes_after": after},
+            "a generation of keys leaves memory",
+            extra={"dataset": self._config.name, "keys": timelines.current.count, "bytes": timelines.used()},
         )
+        timelines.freeze(self._memory)
+        self._logged = 0
 
 
 def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms) -> None:

@@ -2,27 +2,27 @@
 
 One backend serves all datasets of a lake. Under a dataset's prefix lie: its *mark* (the epoch and position
 that the state stands for), its *intent* (the epoch being committed), the *log* of changes since keys were
-last written, by epoch and block, *keys*, each as `pipeline.temporal.transfer` writes it, the *layout* that
-the bytes of both have, and what was *reported*: the progress of the last load whose caller was told that it
-is finished.
+last written, by epoch and block, the *layout* that the bytes of log and keys have, and what was *reported*:
+the progress of the last load whose caller was told that it is finished. *Keys*, each as
+`pipeline.temporal.transfer` writes it, are in files beside the backend, which has the list of them.
 """
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from pipeline.sink.epoch import Position
 from pipeline.sink.file_list import FileList
-from state.base import StateBackend, WriteBatch, prefix_end
+from state.base import LocalState, StateBackend, WriteBatch, prefix_end
+from state.key_files import KeyFiles
 
 _SEED, _OWNER = b"seed", b"owner"
-LEFT = b"left"
-"""In the place of a key's value: it is in the tables only."""
-_PART = 50_000
-_MARK, _INTENT, _LOG, _KEY, _REPORTED, _LAYOUT = b"m", b"i", b"l", b"k", b"r", b"y"
+_FOLDER = "keys"
+_MARK, _INTENT, _LOG, _FILES, _REPORTED, _LAYOUT = b"m", b"i", b"l", b"f", b"r", b"y"
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Intent:
 
 
 class Journal:
-    """The state backend's keys of one dataset."""
+    """What the state backend holds of one dataset."""
 
-    def __init__(self, backend: StateBackend, dataset: str) -> None:
-        self._backend = backend
+    def __init__(self, backend: LocalState, dataset: str) -> None:
+        self._backend, self._dataset = backend, dataset
         self._prefix = b"d/" + dataset.encode() + b"\0"
         self._laid_out: list[Any] | None = None
 
@@ -138,34 +138,29 @@ class Journal:
         """The logged changes in order."""
         return (value for _, value in self._backend.scan(self._prefix + _LOG))
 
-    def keys(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Stored keys."""
-        prefix = self._prefix + _KEY
-        return self._backend.get_many([prefix + key for key in keys])
+    @cached_property
+    def files(self) -> KeyFiles:
+        """The keys."""
+        stored = self._backend.get_many([self._prefix + _FILES])[0]
+        folder = self._backend.folder / _FOLDER / quote(self._dataset, safe="")
+        return KeyFiles(folder, None if stored is None else json.loads(stored))
 
-    def leave_keys(self, idle: Callable[[bytes], bool]) -> int:
-        """Put marks in the place of stored keys that are idle, by their value; how many there are."""
-        prefix, left = self._prefix + _KEY, 0
-        rows = ((key, value) for key, value in self._backend.scan(prefix) if value != LEFT and idle(value))
-        while part := [key for key, _ in islice(rows, _PART)]:
-            batch = WriteBatch()
-            batch.put_many(part, [LEFT] * len(part))
-            self._backend.write(batch, durable=False)
-            left += len(part)
+    def leave_keys(self, before: int) -> int:
+        """Leave keys to the tables whose LAST is before; how many. The log must be empty."""
+        left = self.files.leave(before)
+        self.drop_log(None)
         return left
 
-    def has_keys(self) -> bool:
-        """Whether any key is stored."""
-        return next(iter(self._backend.scan(self._prefix + _KEY)), None) is not None
-
-    def store_keys(self, keys: Sequence[bytes], values: Sequence[bytes], *, then_drop_log: bool) -> None:
-        """Write keys; `then_drop_log` when every key that the log touches is among those stored."""
-        batch = WriteBatch()
-        prefix = self._prefix + _KEY
-        batch.put_many([prefix + key for key in keys], values)
-        if then_drop_log:
+    def drop_log(self, through: int | None) -> None:
+        """Have the files of keys stand for all that the log says up to an epoch (None: all it says)."""
+        batch, written = WriteBatch(), self.files.flush()
+        batch.put(self._prefix + _FILES, json.dumps(written).encode())
+        if through is None:
             self._delete_prefix(batch, self._prefix + _LOG)
-        self._backend.write(batch, durable=then_drop_log)
+        else:
+            batch.delete_range(self._prefix + _LOG, self._log_prefix(through + 1))
+        self._backend.write(batch, durable=True)
+        self.files.settle(written)
 
     def clear(self) -> None:
         """Forget everything of the dataset: the tables are the truth."""
@@ -173,6 +168,12 @@ class Journal:
         self._laid_out = None
         self._delete_prefix(batch, self._prefix)
         self._backend.write(batch, durable=True)
+        self.files.clear()
+
+    def close(self) -> None:
+        """Close the files of keys, if they are open."""
+        if "files" in self.__dict__:
+            self.files.close()
 
     def _log_prefix(self, epoch: int) -> bytes:
         return self._prefix + _LOG + epoch.to_bytes(8)

@@ -9,12 +9,15 @@ from typing import Any
 from pipeline.schema import Column, DatasetSchema, Kind
 
 _SAME_BYTES = {Kind.INT: Kind.LONG, Kind.FLOAT: Kind.DOUBLE, Kind.JSON: Kind.STRING}
+_FORMAT: list[Any] = ["keys in files", [], []]
+"""In the place of a table, first: another one where the bytes mean something else altogether."""
 _NO_TYPE = Kind.UNKNOWN.name.lower()
 
 
 def layout_of(dataset: DatasetSchema) -> list[Any]:
     """Per table its name, its key columns and its value columns, as JSON can hold them."""
-    return [[t.name, [_coded(c) for c in t.key], [_coded(c) for c in t.values]] for t in dataset.tables]
+    tables = [[t.name, [_coded(c) for c in t.key], [_coded(c) for c in t.values]] for t in dataset.tables]
+    return [_FORMAT, *tables]
 
 
 def fits(written: list[Any] | None, dataset: DatasetSchema) -> bool:

@@ -26,7 +26,7 @@ from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
 from pipeline.source.files import FileSource
-from state import StateBackend, open_state
+from state import LocalState, open_state
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Engine:
 
     def __init__(self, lake: LakeConfig) -> None:
         self._lake = lake
-        self._backend: StateBackend = open_state(lake.state)
+        self._backend: LocalState = open_state(lake.state)
         self._sink: LakeSink | None = None
 
     def __enter__(self) -> Self:
@@ -152,7 +152,7 @@ class _Load:
         self,
         lake: LakeConfig,
         sink: LakeSink,
-        backend: StateBackend,
+        backend: LocalState,
         dataset: str,
         envelope: bool,
         watcher: Watcher,

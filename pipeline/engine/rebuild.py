@@ -40,7 +40,9 @@ def read_back(sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, numb
         numbers: of keys without segments, all of whose changes are committed.
     """
     own = dataset.parent.key
-    keys = pa.table(key_arrays(own, timelines.keys.arena, timelines.places(numbers)), [c.name for c in own])
+    current = timelines.current
+    places, _ = current.key_bytes(numbers)
+    keys = pa.table(key_arrays(own, current.keys.arena, places), [c.name for c in own])
     for number, table in enumerate(dataset.tables):
         _take_in(partial(_only, sink, table, keys), dataset, number, timelines, seed)
 
@@ -102,10 +104,11 @@ def _numbers(
     timelines: Timelines, table: TableSchema, record_key: int, batch: pa.RecordBatch, seed: int
 ) -> Ints:
     data, starts = encode(table.key[:record_key], batch, payload=False)
-    timelines.keys = numbering.with_room(timelines.keys, batch.num_rows)
+    current = timelines.current
+    current.keys = numbering.with_room(current.keys, batch.num_rows)
     numbers, hashes = np.empty(batch.num_rows, np.int64), np.empty(batch.num_rows, np.int64)
     hash_all(data, starts, np.uint64(seed), hashes)
-    numbering.number_all(timelines.keys, np.zeros(batch.num_rows, np.uint8), hashes, data, starts, numbers)
+    numbering.number_all(current.keys, np.zeros(batch.num_rows, np.uint8), hashes, data, starts, numbers)
     return numbers
 
 
@@ -117,8 +120,8 @@ def _raise_last(
     numbers = _numbers(timelines, table, record_key, batch, seed)
     from_, to = (_int64(batch, name) for name in ("system_from", "system_to"))
     last = np.where(to < END_OF_TIME_US, to, from_)
-    np.maximum.at(timelines.store.keys[:, LAST], numbers, last - NEVER)
-    timelines.store.keys[numbers, FLAGS] |= DIRTY
+    np.maximum.at(timelines.current.store.keys[:, LAST], numbers, last - NEVER)
+    timelines.current.store.keys[numbers, FLAGS] |= DIRTY
 
 
 def _insert(
@@ -132,7 +135,7 @@ def _insert(
     partitions = _int64(rows, "source_partition")
     meta = (partitions << META_PARTITION) | operations
     insert_all(
-        timelines.store,
+        timelines.current.store,
         number,
         keys,
         times,

@@ -12,7 +12,7 @@ from pipeline.engine.epoch import Summary
 from pipeline.engine.letters import in_parts
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.lake_sink import LakeSink
-from state import StateBackend
+from state import LocalState
 
 
 class Replay:
@@ -23,7 +23,7 @@ class Replay:
     """
 
     def __init__(
-        self, lake: LakeConfig, sink: LakeSink, backend: StateBackend, dataset: str, watcher: Watcher
+        self, lake: LakeConfig, sink: LakeSink, backend: LocalState, dataset: str, watcher: Watcher
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
         config = lake.dataset(dataset)

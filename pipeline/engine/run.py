@@ -18,7 +18,7 @@ from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.kafka import KafkaSource, open_source
 from pipeline.temporal.store import physical_memory
-from state import StateBackend
+from state import LocalState
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Run:
         self,
         lake: LakeConfig,
         open_sink: Callable[[], LakeSink],
-        backend: StateBackend,
+        backend: LocalState,
         datasets: Sequence[DatasetConfig],
         watching: Callable[[str], Watcher],
         *,

@@ -1,6 +1,5 @@
-"""The timelines of a dataset: all keys in memory, brought back from the state backend when first met."""
+"""The timelines of a dataset: keys in memory, brought back from the key files when they are met."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -8,7 +7,8 @@ import numpy as np
 
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import changes_of, from_log
-from pipeline.engine.journal import LEFT, Journal
+from pipeline.engine.generation import Generation
+from pipeline.engine.journal import Journal
 from pipeline.errors import BitlakeError
 from pipeline.faults import reach
 from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US, DatasetSchema
@@ -17,35 +17,16 @@ from pipeline.temporal import keys as numbering
 from pipeline.temporal import transfer
 from pipeline.temporal.change import ROW_FIELDS, Changes, Rows
 from pipeline.temporal.matching import new_scratch
-from pipeline.temporal.store import (
-    DIRTY,
-    FLAGS,
-    KEY_FIELDS,
-    LAST,
-    LENGTH_BITS,
-    NEVER,
-    NEXT_PAGE,
-    NEXT_SEGMENT,
-    PAGE_FIELDS,
-    SEGMENT_FIELDS,
-    USED_SHIFT,
-    Bytes,
-    Ints,
-    Store,
-    new_store,
-    reserve,
-)
+from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Bytes, Ints, reserve
 from pipeline.versions.columns import Layout
-
-log = logging.getLogger(__name__)
 
 ROW_ROOM = 1 << 26
 ROW_LIMIT = 1 << 23
 """Version rows at which an epoch is full. One change may leave many more, hence the room beyond."""
-KEPT_SHARE = 0.9
-"""Where more of the keys in memory are to stay, all do: leaving some out means to write all others anew."""
-PART = 50_000
-"""Keys written or moved at a time."""
+ROOM = 128 << 20
+"""Bytes by which a generation may be larger than its half of the memory: it ends with an epoch."""
+IDLE_SHARE = 0.1
+"""Where no more of the keys in memory are idle, they may stay there."""
 
 
 def new_rows() -> Rows:
@@ -78,7 +59,7 @@ class Lookups:
 
     Attributes:
         met: in memory.
-        restored: in the state backend.
+        restored: in the key files.
         read_back: in the tables, to which they were left.
         new: nowhere.
     """
@@ -100,6 +81,10 @@ class Lookups:
 class Timelines:
     """Applies batches to the timelines of one dataset.
 
+    Keys come into memory in generations. When the current one has grown enough, `freeze` begins another: what
+    is met again moves there; the frozen one is written (`write`), by another thread, once its last epoch is
+    committed, and makes room at the next `freeze`.
+
     Args:
         journal: the dataset's.
         dated: valid time is in days.
@@ -107,6 +92,8 @@ class Timelines:
         read_back: brings keys back by number whose state was left to the tables.
 
     Attributes:
+        current: the keys that were met since the last `freeze`.
+        frozen: those before; None before the first `freeze`.
         replayed: how many changes the log held when it was replayed; it still holds them.
         lookups: what became of the records' look-ups of their keys so far.
     """
@@ -120,10 +107,10 @@ class Timelines:
         read_back: Callable[["Timelines", Ints], None] | None = None,
     ) -> None:
         self._read_back = read_back
-        self.store, self.keys = new_store(), numbering.new_keys()
+        self.current = Generation()
+        self.frozen: Generation | None = None
         self._journal = journal
         self._scratch = new_scratch()
-        self._stored = journal.has_keys()
         self._end = END_OF_TIME_DAY if dated else END_OF_TIME_US
         self._next_change = next_change
         self._generation = 0
@@ -142,15 +129,14 @@ class Timelines:
         changes = changes_of(batch, offsets, timestamps)
         found = self._number(changes, batch.keys, batch.key_start, batch.key_hash.view(np.int64))
         records = changes.skip.size - int(np.count_nonzero(changes.skip))
-        met = records - found.restored - found.read_back - found.new
-        self.lookups += replace(found, met=met)
+        self.lookups += replace(found, met=records - found.restored - found.read_back - found.new)
         return Applied(changes, partition, clock)
 
     def apply(self, admitted: Applied, schema: DatasetSchema, rows: Rows) -> slice:
         """Apply what is left of a batch in record order, until `rows` is full; which records that were."""
         first = admitted.done
         admitted.done, admitted.clock, strayed = kernel.apply(
-            self.store,
+            self.current.store,
             rows,
             self._scratch,
             admitted.changes,
@@ -173,89 +159,112 @@ class Timelines:
             self._number(changes, keys, starts, hashes)
             size = changes.key.size
             kernel.apply(
-                self.store, rows, self._scratch, changes, 0, size, ROW_LIMIT, partition, 0, rules, True
+                self.current.store,
+                rows,
+                self._scratch,
+                changes,
+                0,
+                size,
+                ROW_LIMIT,
+                partition,
+                0,
+                rules,
+                True,
             )
             count += size
         self.replayed = count
         return count
 
     def checkpoint(self) -> None:
-        """Write the keys changed since the last time to the journal, which then needs its log no more."""
-        reach("before-keys")
-        flags = self.store.keys[: int(self.keys.used[0]), FLAGS]
-        dirty = np.flatnonzero(flags & DIRTY)
-        for part in np.array_split(dirty, max(1, dirty.size // PART)):
-            keys, values = _export(self.store, self.keys, part)
-            self._journal.store_keys(keys, values, then_drop_log=False)
-        reach("between-keys")
-        self._journal.store_keys([], [], then_drop_log=True)
-        reach("after-keys")
-        flags &= ~DIRTY
-        self._stored = True
+        """Write the keys changed since the last time to the journal, which then needs its log no more.
 
-    def leave(self, idle_since: int) -> None:
-        """Leave keys to the tables that were last changed before a system time; the journal marks them.
+        Every epoch so far must be committed.
+        """
+        self.settle()
+        self._write(self.current, None)
+        self.current.store.keys[: self.current.count, FLAGS] &= ~DIRTY
+
+    def settle(self) -> None:
+        """Take note of where the frozen generation was put; it must be written."""
+        if self.frozen is not None:
+            self.current.settle(self.frozen)
+
+    def freeze(self, memory: int) -> None:
+        """Begin a new generation, after `settle`.
+
+        Args:
+            memory: as for `full`; the one before leaves its own to the new one if it took no more than half.
+        """
+        before, self.frozen = self.frozen, self.current
+        if before is not None and before.used() <= self._half(memory) + ROOM:
+            before.clear()
+            self.current = before
+        else:
+            self.current = Generation()
+
+    def write(self, generation: Generation, epoch: int) -> None:
+        """Write a frozen generation to the journal, which then needs its log no more up to an epoch.
+
+        That is the generation's last one, and must be committed.
+        """
+        self._write(generation, epoch)
+        generation.written.set()
+        reach("after-shrinking")
+
+    def leave(self, idle_since: int) -> int:
+        """Leave keys to the tables that were last changed before a system time; how many.
 
         Right after a checkpoint: the journal and the tables must hold all of their changes. Nothing may
-        refer to the store or to keys by number.
+        refer to the generations or to keys by number.
         """
-        left = self._journal.leave_keys(lambda value: transfer.last_of(value) + NEVER < idle_since)
-        count = int(self.keys.used[0])
-        active = np.flatnonzero(self.store.keys[:count, LAST] + NEVER >= idle_since)
-        if left:
-            log.info("idle keys left the state", extra={"keys": left, "in_memory": count - active.size})
-        if active.size <= KEPT_SHARE * count:
-            self._keep(active)
+        left = self._journal.leave_keys(idle_since - NEVER)
+        lasts = self.current.store.keys[: self.current.count, LAST]
+        if np.count_nonzero(lasts + NEVER < idle_since) > IDLE_SHARE * lasts.size:
+            self.current.clear()
+        self.frozen = None
+        return left
 
     def used(self) -> int:
-        """Bytes of memory that the timelines take."""
-        store, segment = self.store, 8 * SEGMENT_FIELDS
-        segments = int(store.parents.counters[NEXT_SEGMENT] + store.children.counters[NEXT_SEGMENT])
-        pages = int(store.parents.counters[NEXT_PAGE] + store.children.counters[NEXT_PAGE])
-        keys, key_bytes = (int(n) for n in self.keys.used)
-        per_key = 8 * (KEY_FIELDS + numbering.KNOWN_FIELDS) + 4 * self.keys.table.size // max(1, keys)
-        return segment * segments + 8 * PAGE_FIELDS * pages + int(store.used[0]) + per_key * keys + key_bytes
+        """Bytes of memory that the timelines take, with the index of those on disk."""
+        frozen = self.frozen
+        return self.current.used() + (frozen.used() if frozen else 0) + self._journal.files.index_bytes()
 
-    def shrink(self, target: int) -> int:
-        """Keep the keys used last, in about `target` bytes of fresh memory; how many are left out.
+    def full(self, memory: int) -> bool:
+        """Whether the current generation takes its half of what the index leaves of the memory."""
+        return self.current.used() > self._half(memory)
 
-        The others come back from the journal when they are met: all keys must have been written to it, and
-        nothing may refer to the store or to keys by number.
-        """
-        before, kept = int(self.keys.used[0]), self._used_last(target)
-        self._keep(kept)
-        return before - kept.size
+    def in_memory(self) -> int:
+        """How many keys are in memory; those that moved count twice."""
+        return self.current.count + (self.frozen.count if self.frozen else 0)
 
-    def places(self, numbers: Ints) -> Ints:
-        """Where the canonical bytes of keys start in the keys' arena."""
-        return np.asarray((self.keys.known[numbers, numbering.REFERENCE] >> LENGTH_BITS) << 3)
+    def bring(self, numbers: Ints) -> Lookups:
+        """Bring keys into the current generation that it has nothing of yet; where they were found."""
+        if self.frozen is not None and numbers.size:
+            numbers = numbers[~self.current.take_in(numbers, self.frozen)]
+        if not numbers.size:
+            return Lookups()
+        current = self.current
+        at, length = current.key_bytes(numbers)
+        found = self._journal.files.find(current.hashes(numbers), current.keys.arena, at, length)
+        current.places[numbers] = found.places
+        transfer.install(current.store, numbers, found.starts, found.ends, found.data)
+        left = found.left.astype(bool)
+        if left.any():
+            if self._read_back is None:
+                raise BitlakeError("keys were left to the tables; nothing here can read them back")
+            self._read_back(self, numbers[left])
+        known, read_back = int(np.count_nonzero(found.places)), int(np.count_nonzero(left))
+        return Lookups(restored=known - read_back, read_back=read_back, new=numbers.size - known)
 
-    def _keep(self, kept: Ints) -> None:
-        """Keep only these keys, in fresh memory."""
-        store, keys = self.store, self.keys
-        self.store, self.keys = new_store(), numbering.with_room(numbering.new_keys(), kept.size)
-        for part in np.array_split(kept, max(1, kept.size // PART)):
-            names, values = _export(store, keys, part)
-            self._adopt(names, values, np.ascontiguousarray(keys.known[part, numbering.HASH]))
+    def _half(self, memory: int) -> int:
+        return (memory - self._journal.files.index_bytes()) // 2
 
-    def _used_last(self, target: int) -> Ints:
-        """The keys used last that together take about `target` bytes; in order of their numbers."""
-        numbers = np.arange(int(self.keys.used[0]))
-        starts = np.zeros(numbers.size + 1, np.int64)
-        transfer.sizes(self.store, numbers, starts)
-        # Pages have room to spare, and a segment is somewhat larger in memory than outside.
-        sizes = 2 * np.diff(starts)
-        latest_first = np.argsort(-(self.store.keys[: numbers.size, FLAGS] >> USED_SHIFT), kind="stable")
-        fitting = int(np.searchsorted(np.cumsum(sizes[latest_first]), target, side="right"))
-        return np.sort(latest_first[:fitting])
-
-    def _adopt(self, names: list[bytes], values: list[bytes], hashes: Ints) -> None:
-        """Take keys in that were exported from another store."""
-        data, starts = _joined(names)
-        numbers, skip = np.empty(len(names), np.int64), np.zeros(len(names), np.uint8)
-        numbering.number_all(self.keys, skip, hashes, data, starts, numbers)
-        content, content_starts = _joined(values)
-        transfer.install(self.store, numbers, content_starts, content)
+    def _write(self, generation: Generation, epoch: int | None) -> None:
+        reach("before-keys")
+        generation.write(self._journal.files)
+        reach("between-keys")
+        self._journal.drop_log(epoch)
+        reach("after-keys")
 
     def _rules(self, schema: DatasetSchema) -> kernel.Rules:
         self._generation += 1
@@ -264,48 +273,7 @@ class Timelines:
 
     def _number(self, changes: Changes, keys: Bytes, starts: Ints, hashes: Ints) -> Lookups:
         """Number the keys; where those were found that were not in memory."""
-        self.keys = numbering.with_room(self.keys, changes.key.size)
-        before = numbering.number_all(self.keys, changes.skip, hashes, keys, starts, changes.key)
-        count = int(self.keys.used[0])
-        if self._stored and count > before:
-            return self._install(np.arange(before, count))
-        return Lookups(new=count - before)
-
-    def _install(self, numbers: Ints) -> Lookups:
-        found = self._journal.keys(_key_bytes(self.keys, numbers))
-        left = np.array([value == LEFT for value in found], bool)
-        data, starts = _joined([b"" if value is None or value == LEFT else value for value in found])
-        transfer.install(self.store, numbers, starts, data)
-        if left.any():
-            if self._read_back is None:
-                raise BitlakeError("keys were left to the tables; nothing here can read them back")
-            self._read_back(self, numbers[left])
-        new, read_back = found.count(None), int(np.count_nonzero(left))
-        return Lookups(restored=len(found) - new - read_back, read_back=read_back, new=new)
-
-
-def _joined(parts: list[bytes]) -> tuple[Bytes, Ints]:
-    """The parts one after the other, and where each starts; the bytes are never empty."""
-    starts = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(part) for part in parts], out=starts[1:])
-    return np.frombuffer(b"".join(parts) or b"\0", np.uint8).copy(), starts
-
-
-def _key_bytes(keys: numbering.Keys, numbers: Ints) -> list[bytes]:
-    """Keys' canonical bytes."""
-    references = keys.known[numbers, numbering.REFERENCE]
-    starts = (references >> LENGTH_BITS) << 3
-    ends = starts + (references & ((1 << LENGTH_BITS) - 1))
-    return [
-        keys.arena[start:end].tobytes() for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
-
-
-def _export(store: Store, keys: numbering.Keys, numbers: Ints) -> tuple[list[bytes], list[bytes]]:
-    """Keys' canonical bytes, and what the journal keeps of each."""
-    starts = np.zeros(numbers.size + 1, np.int64)
-    transfer.sizes(store, numbers, starts)
-    out = np.empty(int(starts[-1]), np.uint8)
-    transfer.export(store, numbers, starts, out)
-    data, at = out.tobytes(), starts.tolist()
-    return _key_bytes(keys, numbers), [data[at[i] : at[i + 1]] for i in range(numbers.size)]
+        current = self.current
+        current.keys = numbering.with_room(current.keys, changes.key.size)
+        before = numbering.number_all(current.keys, changes.skip, hashes, keys, starts, changes.key)
+        return self.bring(np.arange(before, current.count))

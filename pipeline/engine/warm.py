@@ -92,7 +92,9 @@ def _apply(directory: Path) -> None:
     rows, none = new_rows(), np.zeros(0, np.int64)
     admitted = timelines.admit(_no_records(), none, none, 0, 0)
     timelines.apply(admitted, schema, rows)
-    gather(schema, "warm", timelines.store, timelines.keys, rows.fields[:0])
+    gather(schema, "warm", timelines.current.store, timelines.current.keys, rows.fields[:0])
+    timelines.freeze(0)
+    timelines.current.take_in(none, timelines.current)
 
 
 def _no_records() -> "Batch":

@@ -29,8 +29,9 @@ def _cache_directory() -> Path:
     """One directory per state of our sources: numba's own check misses a change in a called module."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted((*package.glob("*/*.py"), package / "schema.py")):
-        if source.parent.name in _COMPILED:
+    others = (package / "schema.py", package.parent / "state" / "entries.py")
+    for source in sorted((*package.glob("*/*.py"), *others)):
+        if source.parent.name in _COMPILED or source in others:
             digest.update(source.read_bytes())
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "bitlake" / "kernels" / digest.hexdigest()[:16]

@@ -121,3 +121,14 @@ def number_all(keys: Keys, skip: Bytes, hashes: Ints, data: Bytes, starts: Ints,
             number = add(keys, hashes[i], data, starts[i], length, -1 - number)
         out[i] = number
     return int(before)
+
+
+@kernel
+def find_all(keys: Keys, others: Keys, numbers: Ints, out: Ints) -> None:
+    """The numbers here of keys that have these numbers among others; -1 where they are unknown."""
+    for i in range(numbers.size):
+        reference = others.known[numbers[i], REFERENCE]
+        number = find(
+            keys, others.known[numbers[i], HASH], others.arena, place_of(reference), length_of(reference)
+        )
+        out[i] = max(number, -1)

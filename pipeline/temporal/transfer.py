@@ -1,20 +1,25 @@
 """Keys out of the store as bytes and back in: what a state backend keeps of a key.
 
-A key is its LAST (i64), 8 bytes of zeros, the number of its parent and child segments (u32 each),
-then per segment its fields but VALUE (i64 each), the length of its value (u32), and the value.
+A key is its LAST (i64), then whole numbers of 1 to 10 bytes: where it is at home (bits of FLAGS), how many
+parent and child segments it has, and per segment its start (since the end of the one before), AUX, its
+duration (0: until FAR), how long before the key's last change it is believed, OFFSET, META, the length of its
+value, and its value with zeros in a row as 0 and how many.
 """
 
-from pipeline.temporal.jit import i64, inner, kernel
+from pipeline.temporal.jit import borrow, i64, inner, kernel
 from pipeline.temporal.pages import insert
 from pipeline.temporal.store import (
+    AT_HOME,
     AUX,
     BASE,
     CHILDREN,
     COUNT,
     END,
+    FLAGS,
     KEY_FIELDS,
     LAST,
     META,
+    NEVER,
     OFFSET,
     PAGE_FIELDS,
     PARENTS,
@@ -28,15 +33,13 @@ from pipeline.temporal.store import (
     Store,
     borrow_store,
 )
-from pipeline.temporal.values import claim, copy_bytes, length_of, place_of, read_u32
+from pipeline.temporal.values import claim, length_of, place_of
 
-HEADER = 24
-FIXED = 8 * VALUE + 4
-
-
-def last_of(value: bytes) -> int:
-    """The LAST of a key that `export` wrote."""
-    return int.from_bytes(value[:8], "little", signed=True)
+LAST_BYTES = 8
+MOST_BYTES = 10
+"""Of a whole number."""
+FAR = 253_402_214_400_000_000
+"""9999-12-31 in microseconds, which is mostly "no end": a short number outside."""
 
 
 @inner
@@ -65,8 +68,66 @@ def write_u32(out: Bytes, at: int, value: int) -> None:
 
 
 @inner
-def size_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
-    """Bytes that a list of segments takes outside."""
+def write_number(out: Bytes, at: int, value: int) -> int:
+    """A whole number, the nearer to 0 the shorter (zigzag, then base 128); where the next bytes go."""
+    left = (value << 1) ^ (value >> 63)
+    while left & ~127 != 0:
+        out[at] = (left & 127) | 128
+        left = (left >> 7) & ((1 << 57) - 1)
+        at += 1
+    out[at] = left
+    return at + 1
+
+
+@inner
+def read_number(data: Bytes, at: int) -> tuple[int, int]:
+    """A number that `write_number` wrote, and where the next bytes are."""
+    byte = i64(data[at])
+    value, shift = byte & 127, 7
+    while byte >= 128:
+        at += 1
+        byte = i64(data[at])
+        value |= (byte & 127) << shift
+        shift += 7
+    return ((value >> 1) & ((1 << 63) - 1)) ^ -(value & 1), at + 1
+
+
+@inner
+def write_value(source: Bytes, start: int, length: int, out: Bytes, at: int) -> int:
+    """Bytes without rows of zeros; where the next bytes go, at most twice as many."""
+    i = 0
+    while i < length:
+        byte = source[start + i]
+        out[at] = byte
+        at, i = at + 1, i + 1
+        if byte == 0:
+            first = i
+            while i < length and i < first + 255 and source[start + i] == 0:
+                i += 1
+            out[at] = i - first
+            at += 1
+    return at
+
+
+@inner
+def read_value(data: Bytes, at: int, out: Bytes, to: int, length: int) -> int:
+    """Bytes that `write_value` wrote; where they end."""
+    end = to + length
+    while to < end:
+        byte = data[at]
+        out[to] = byte
+        at, to = at + 1, to + 1
+        if byte == 0:
+            for _ in range(i64(data[at])):
+                out[to] = 0
+                to += 1
+            at += 1
+    return at
+
+
+@inner
+def room_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
+    """Bytes that a list of segments takes outside at most."""
     size = 0
     for row in range(
         keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]
@@ -75,25 +136,34 @@ def size_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
             lists.pages[row * PAGE_FIELDS + BASE],
             lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
         ):
-            size += FIXED + length_of(lists.segments[slot * SEGMENT_FIELDS + VALUE])
+            size += 7 * MOST_BYTES + 2 * length_of(lists.segments[slot * SEGMENT_FIELDS + VALUE])
     return size
 
 
 @kernel
-def sizes(store: Store, numbers: Ints, starts: Ints) -> None:
-    """Where each key's bytes start when they are written one after the other; int64[keys + 1]."""
-    store = borrow_store(store)
-    starts[0] = 0
+def room_of(store: Store, numbers: Ints) -> int:
+    """Bytes that keys take outside at most."""
+    store, size = borrow_store(store), 0
     for i in range(numbers.size):
-        parents = size_of_list(store.parents, store.keys, numbers[i], PARENTS)
-        children = size_of_list(store.children, store.keys, numbers[i], CHILDREN)
-        starts[i + 1] = starts[i] + HEADER + parents + children
+        size += LAST_BYTES + 3 * MOST_BYTES
+        size += room_of_list(store.parents, store.keys, numbers[i], PARENTS)
+        size += room_of_list(store.children, store.keys, numbers[i], CHILDREN)
+    return size
 
 
 @inner
-def write_list(store: Store, lists: Lists, key: int, level: int, out: Bytes, at: int, count_at: int) -> int:
-    """Write a list of segments, and their number at `count_at`; where the next bytes go."""
-    keys, count = store.keys, 0
+def count_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
+    """How many segments a list has."""
+    base, count = keys[key * KEY_FIELDS + level], 0
+    for row in range(base, base + keys[key * KEY_FIELDS + level + 1]):
+        count += lists.pages[row * PAGE_FIELDS + COUNT]
+    return count
+
+
+@inner
+def write_list(store: Store, lists: Lists, key: int, level: int, last: int, out: Bytes, at: int) -> int:
+    """Write a list of segments; where the next bytes go."""
+    keys, before = store.keys, 0
     for row in range(
         keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]
     ):
@@ -101,64 +171,81 @@ def write_list(store: Store, lists: Lists, key: int, level: int, out: Bytes, at:
             lists.pages[row * PAGE_FIELDS + BASE],
             lists.pages[row * PAGE_FIELDS + BASE] + lists.pages[row * PAGE_FIELDS + COUNT],
         ):
-            for f in range(VALUE):
-                write_i64(out, at + 8 * f, lists.segments[slot * SEGMENT_FIELDS + f])
-            value = lists.segments[slot * SEGMENT_FIELDS + VALUE]
+            segment = slot * SEGMENT_FIELDS
+            start, end = lists.segments[segment + START], lists.segments[segment + END]
+            at = write_number(out, at, start - before)
+            at = write_number(out, at, lists.segments[segment + AUX])
+            at = write_number(out, at, 0 if end == FAR else end - start)
+            at = write_number(out, at, last - lists.segments[segment + SYSTEM])
+            at = write_number(out, at, lists.segments[segment + OFFSET])
+            at = write_number(out, at, lists.segments[segment + META])
+            value = lists.segments[segment + VALUE]
             length = length_of(value)
-            write_u32(out, at + 8 * VALUE, length)
-            copy_bytes(store.arena, place_of(value), out, at + FIXED, length)
-            at += FIXED + length
-            count += 1
-    write_u32(out, count_at, count)
+            at = write_number(out, at, length)
+            at = write_value(store.arena, place_of(value), length, out, at)
+            before = start if end == FAR else end
     return at
 
 
 @kernel
 def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
-    """Write keys to `out`, each at its start (see `sizes`)."""
-    store = borrow_store(store)
+    """Write keys to `out`, which has room for them (`room_of`), one after the other.
+
+    `starts`, int64[keys + 1], gets where each starts.
+    """
+    store, to, at = borrow_store(store), borrow(out), 0
     for i in range(numbers.size):
-        key, at = numbers[i], starts[i]
-        write_i64(out, at, store.keys[key * KEY_FIELDS + LAST])
-        write_i64(out, at + 8, 0)
-        after = write_list(store, store.parents, key, PARENTS, out, at + HEADER, at + 16)
-        write_list(store, store.children, key, CHILDREN, out, after, at + 20)
+        key = numbers[i]
+        starts[i] = at
+        last = store.keys[key * KEY_FIELDS + LAST]
+        write_i64(to, at, last)
+        at = write_number(
+            to, at + LAST_BYTES, store.keys[key * KEY_FIELDS + FLAGS] & AT_HOME if last != 0 else 0
+        )
+        at = write_number(to, at, count_of_list(store.parents, store.keys, key, PARENTS))
+        at = write_number(to, at, count_of_list(store.children, store.keys, key, CHILDREN))
+        at = write_list(store, store.parents, key, PARENTS, last + NEVER, to, at)
+        at = write_list(store, store.children, key, CHILDREN, last + NEVER, to, at)
+    starts[numbers.size] = at
 
 
 @inner
-def read_list(store: Store, lists: Lists, key: int, level: int, data: Bytes, at: int, count: int) -> int:
+def read_list(
+    store: Store, lists: Lists, key: int, level: int, last: int, data: Bytes, at: int, count: int
+) -> int:
     """Add `count` written segments to a list; where they end."""
+    before = 0
     for _ in range(count):
-        length = read_u32(data, at + 8 * VALUE)
+        start, at = read_number(data, at)
+        aux, at = read_number(data, at)
+        duration, at = read_number(data, at)
+        ago, at = read_number(data, at)
+        offset, at = read_number(data, at)
+        meta, at = read_number(data, at)
+        length, at = read_number(data, at)
         value = claim(store, length)
-        copy_bytes(data, at + FIXED, store.arena, place_of(value), length)
-        insert(
-            lists,
-            store.keys,
-            key,
-            level,
-            read_i64(data, at + 8 * START),
-            read_i64(data, at + 8 * AUX),
-            read_i64(data, at + 8 * END),
-            read_i64(data, at + 8 * SYSTEM),
-            read_i64(data, at + 8 * OFFSET),
-            read_i64(data, at + 8 * META),
-            value,
-        )
-        at += FIXED + length
+        at = read_value(data, at, store.arena, place_of(value), length)
+        start += before
+        end = FAR if duration == 0 else start + duration
+        insert(lists, store.keys, key, level, start, aux, end, last - ago, offset, meta, value)
+        before = start if end == FAR else end
     return at
 
 
 @kernel
-def install(store: Store, numbers: Ints, starts: Ints, data: Bytes) -> None:
+def install(store: Store, numbers: Ints, starts: Ints, ends: Ints, data: Bytes) -> None:
     """Bring keys that the store has nothing of back from their bytes; ones without bytes stay empty."""
-    store = borrow_store(store)
+    store, from_ = borrow_store(store), borrow(data)
     for i in range(numbers.size):
         at = starts[i]
-        if starts[i + 1] == at:
+        if ends[i] == at:
             continue
         key = numbers[i]
-        store.keys[key * KEY_FIELDS + LAST] = read_i64(data, at)
-        parents, children = read_u32(data, at + 16), read_u32(data, at + 20)
-        after = read_list(store, store.parents, key, PARENTS, data, at + HEADER, parents)
-        read_list(store, store.children, key, CHILDREN, data, after, children)
+        last = read_i64(from_, at)
+        store.keys[key * KEY_FIELDS + LAST] = last
+        home, at = read_number(from_, at + LAST_BYTES)
+        parents, at = read_number(from_, at)
+        children, at = read_number(from_, at)
+        store.keys[key * KEY_FIELDS + FLAGS] |= home
+        at = read_list(store, store.parents, key, PARENTS, last + NEVER, from_, at, parents)
+        read_list(store, store.children, key, CHILDREN, last + NEVER, from_, at, children)

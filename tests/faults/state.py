@@ -1,21 +1,23 @@
 """What a state holds, in a form that can be compared: key by key, its segments in order."""
 
+from collections.abc import Collection, Iterator, Mapping
+
 import numpy as np
 
 from pipeline.config import LakeConfig, ValidEnd, ValidTime, dataset_schema
-from pipeline.engine.journal import LEFT, Journal
+from pipeline.engine.journal import Journal
 from pipeline.engine.rebuild import read_back, rebuild
-from pipeline.engine.timelines import Timelines, _export
+from pipeline.engine.timelines import Timelines
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
-from pipeline.temporal.transfer import FIXED, HEADER
-from state import MemoryState, StateBackend, open_state
+from state import KeyFiles, LocalState, MemoryState, entries, open_state
+from tests.unit.temporal.machine import told
 
 State = dict[str, list[str]]
 
 
 def held_and_rebuilt(
-    lake: LakeConfig, dataset: str, backend: StateBackend | None = None
+    lake: LakeConfig, dataset: str, backend: LocalState | None = None
 ) -> tuple[State, State]:
     """What the state holds of a dataset, log applied, and what the tables alone give.
 
@@ -32,49 +34,53 @@ def held_and_rebuilt(
     backend = backend or open_state(lake.state)
     try:
         seed = Journal.seed(backend)
+        journal = Journal(backend, dataset)
         held = Timelines(
-            Journal(backend, dataset),
+            journal,
             dated=dated,
             next_change=next_change,
             read_back=lambda timelines, keys: read_back(sink, schema, timelines, keys, seed),
         )
         held.replay(schema)
-        stored = dict(_stored(backend, dataset))
+        stored = dict(stored_keys(journal.files))
         fresh = Timelines(Journal(MemoryState(), dataset), dated=dated, next_change=next_change)
         rebuild(sink, schema, fresh, seed)
         found, made = stored | _keys(held), _keys(fresh)
-        left = {key for key, value in found.items() if value == LEFT}
+        left = {key for key, value in found.items() if value is None}
         assert left <= made.keys()
-        return _plain(_without(found, left)), _plain(_without(made, left))
+        return _plain(found, left), _plain(made, left)
     finally:
         backend.close()
 
 
-def _stored(backend: StateBackend, dataset: str) -> list[tuple[bytes, bytes]]:
-    prefix = b"d/" + dataset.encode() + b"\0k"
-    return [(key[len(prefix) :], value) for key, value in backend.scan(prefix)]
+def stored_keys(files: KeyFiles) -> Iterator[tuple[bytes, bytes | None]]:
+    """What key files hold: keys and their values; None where they were left to the tables."""
+    for file in files._files.lengths:
+        for stretch in files._stretches(file):
+            for at in stretch.at[files._newest(stretch)].tolist():
+                lengths = int(stretch.words[at + entries.LENGTHS])
+                key, value = lengths & (entries.LEFT - 1), lengths >> entries.VALUE_SHIFT
+                data = stretch.words[at + entries.HEADER_WORDS :].tobytes()
+                value_at = (key + 7) & ~7
+                yield data[:key], None if lengths & entries.LEFT else data[value_at : value_at + value]
 
 
 def _keys(timelines: Timelines) -> dict[bytes, bytes]:
-    numbers = np.arange(int(timelines.keys.used[0]))
-    return dict(zip(*_export(timelines.store, timelines.keys, numbers), strict=True))
-
-
-def _without(keys: dict[bytes, bytes], left: set[bytes]) -> dict[bytes, bytes]:
-    return {key: value for key, value in keys.items() if key not in left}
-
-
-def _plain(keys: dict[bytes, bytes]) -> State:
-    """Keys that were ever written: the last system time, then the segments."""
+    current = timelines.current
+    numbers = np.arange(current.count)
+    at, length = current.key_bytes(numbers)
+    data, starts = current.export(numbers)
     return {
-        key.hex(): [value[:8].hex(), *_segments(value)] for key, value in keys.items() if any(value[:HEADER])
+        current.keys.arena[at[i] : at[i] + length[i]].tobytes(): data[starts[i] : starts[i + 1]].tobytes()
+        for i in numbers
     }
 
 
-def _segments(value: bytes) -> list[str]:
-    found, at = [], HEADER
-    while at < len(value):
-        end = at + FIXED + int.from_bytes(value[at + FIXED - 4 : at + FIXED], "little")
-        found.append(value[at:end].hex())
-        at = end
-    return sorted(found)
+def _plain(keys: Mapping[bytes, bytes | None], left: Collection[bytes]) -> State:
+    """Keys that were ever written: the last system time, then the segments."""
+    found = {key: told(value) for key, value in keys.items() if value is not None and key not in left}
+    return {
+        key.hex(): [str(last), *sorted(map(str, parents)), *sorted(map(str, children))]
+        for key, (last, _, parents, children) in found.items()
+        if last or parents or children
+    }

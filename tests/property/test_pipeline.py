@@ -74,8 +74,25 @@ def test_keys_that_leave_memory_come_back_the_same(
     monkeypatch.setattr("pipeline.engine.dataset.physical_memory", lambda: 2)
     stream = random_stream(401, 80)
     lake, _ = load(tmp_path, stream, Way(5, (40,)))
-    assert caplog.messages.count("cold keys left memory") > 5
+    assert caplog.messages.count("a generation of keys leaves memory") > 5
     assert answers_that_differ(lake, model_of(stream), seed=401, points=2) == []
+
+
+@pytest.mark.parametrize("seed", [410, pytest.param(411, marks=pytest.mark.long)])
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_rows_are_the_same_with_hardly_any_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, mode: str
+) -> None:
+    """Keys leave memory after every epoch and come back; files of keys are cut, moved and deleted."""
+    monkeypatch.setattr("pipeline.engine.load.FileSource", partial(FileSource, block_records=3))
+    monkeypatch.setattr("pipeline.engine.dataset.physical_memory", lambda: 2)
+    monkeypatch.setattr("pipeline.engine.dataset.LEAST_RECORDS", 4)
+    monkeypatch.setattr("state.append_files._SMALLEST", 1000)
+    monkeypatch.setattr("state.key_files._SLACK", 1000)
+    monkeypatch.setattr("state.key_files._STRETCH", 300)
+    for rebuild in (False, True):
+        stream, place = random_stream(seed + rebuild, 80), tmp_path / str(rebuild)
+        assert differences(place, stream, seed=seed, rebuild=rebuild, mode=mode) == []
 
 
 @pytest.mark.parametrize("limit", [10])

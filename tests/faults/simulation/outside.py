@@ -1,9 +1,12 @@
 """The world outside a process, which may fail it: the object store, the catalog and the state's disk."""
 
 import io
+import shutil
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Self, TypeVar
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog
@@ -296,6 +299,8 @@ class Disk:
 
     def __init__(self) -> None:
         self.live, self.safe = MemoryState(), MemoryState()
+        self.files = Path(mkdtemp(prefix="bitlake-simulated-"))
+        weakref.finalize(self, shutil.rmtree, self.files, ignore_errors=True)
         self.unsynced: list[WriteBatch] = []
         self.holder: Process | None = None
 
@@ -328,6 +333,7 @@ class Disk:
         """As it is now."""
         other = Disk()
         other.live, other.safe = _copy(self.live), _copy(self.live)
+        shutil.copytree(self.files, other.files, dirs_exist_ok=True)
         return other
 
 
@@ -340,10 +346,15 @@ def _copy(state: MemoryState) -> MemoryState:
 
 
 class SimulatedState:
-    """A process's handle of its state; a `StateBackend`."""
+    """A process's handle of its state; a `LocalState`."""
 
     def __init__(self, world: World, disk: Disk) -> None:
         self._world, self._disk, self._closed = world, disk, False
+
+    @property
+    def folder(self) -> Path:
+        self._check()
+        return self._disk.files
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         self._check()

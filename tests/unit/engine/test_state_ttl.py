@@ -13,9 +13,10 @@ import pytest
 from pipeline import Lake
 from pipeline.engine import dataset as writing
 from pipeline.engine import load, rebuild
-from pipeline.engine.journal import LEFT, Journal
+from pipeline.engine.journal import Journal
 from pipeline.source.files import FileSource
 from state import open_state
+from tests.faults.state import stored_keys
 from tests.model.strategies import Stream, random_stream
 from tests.property.differential import differences
 
@@ -55,7 +56,10 @@ def leaving(seed: int, records: int) -> Stream:
 
 @pytest.mark.parametrize("mode", ["append", "upsert"])
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_equal_the_model(tmp_path: Path, seed: int, mode: str) -> None:
+def test_rows_equal_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, mode: str) -> None:
+    if seed % 2:
+        # Hardly any memory: those that are not idle leave it too, after every epoch.
+        monkeypatch.setattr(writing, "physical_memory", lambda: 2)
     assert differences(tmp_path, leaving(seed, 80), seed=1, mode=mode) == []
 
 
@@ -69,8 +73,8 @@ def test_idle_keys_leave_a_mark_and_come_back(tmp_path: Path, read_back: list[in
 
     send((0, "A", 1), (10, "B", 1), (20, "C", 1), (21, "C", 2))
     with closing(open_state(lake.config.state)) as backend:
-        stored = Journal(backend, "b").keys([b"\1\0\0\0A", b"\1\0\0\0B"])
-    assert stored == [LEFT, LEFT]
+        stored = dict(stored_keys(Journal(backend, "b").files))
+    assert (stored[b"\1\0\0\0A"], stored[b"\1\0\0\0B"]) == (None, None)
     send((30, "A", 1), (31, "A", 2), (32, "N", 1))
     assert read_back == [1, 1], "a no-op keeps no key"
     rows = lake.history("b", key={"k": "A"}).to_pylist()

@@ -202,8 +202,7 @@ class Machine:
     def exported(self, keys: Sequence[int] = (0,)) -> list[bytes]:
         """Keys as a state backend keeps them."""
         numbers, starts = np.array(keys, np.int64), np.zeros(len(keys) + 1, np.int64)
-        transfer.sizes(self.store, numbers, starts)
-        out = np.empty(int(starts[-1]), np.uint8)
+        out = np.empty(transfer.room_of(self.store, numbers), np.uint8)
         transfer.export(self.store, numbers, starts, out)
         return [out[a:b].tobytes() for a, b in itertools.pairwise(starts)]
 
@@ -211,19 +210,59 @@ class Machine:
         """Take keys in as they were exported, numbered from 0."""
         starts = np.cumsum([0, *map(len, values)]).astype(np.int64)
         data = np.frombuffer(b"".join(values) or b"\0", np.uint8).copy()
-        transfer.install(self.store, np.arange(len(values)), starts, data)
+        transfer.install(self.store, np.arange(len(values)), starts[:-1], starts[1:], data)
 
     def timeline(self, key: int = 0) -> list[Row]:
         """The open segments: (label, from, to), the parent's first."""
-        data = self.exported([key])[0]
-        counts = struct.unpack_from("<II", data, 16)
-        at, found = 24, []
-        for level, count in enumerate(counts):
-            for _ in range(count):
-                start, _, end = struct.unpack_from("<3q", data, at)
-                size = struct.unpack_from("<I", data, at + 48)[0]
-                found.append((label(data[at + 52 : at + 52 + size], level), start, _end(end)))
-                at += 52 + size
+        _, _, *lists = told(self.exported([key])[0])
+        return [
+            (label(value, level), start, _end(start + duration if duration else transfer.FAR))
+            for level, segments in enumerate(lists)
+            for start, _, duration, _, _, _, value in segments
+        ]
+
+
+Segment = tuple[int, int, int, int, int, int, bytes]
+
+
+def told(exported: bytes) -> tuple[int, int, list[Segment], list[Segment]]:
+    """An exported key: its last system time, its home, its segments as they are written; starts are absolute."""
+    numbers, lists = _Numbers(exported, 8), []
+    home, counts = numbers.next(), (numbers.next(), numbers.next())
+    for count in counts:
+        segments, before = [], 0
+        for _ in range(count):
+            start, aux, duration, ago, offset, meta, length = (numbers.next() for _ in range(7))
+            start += before
+            before = start + duration
+            segments.append((start, aux, duration, ago, offset, meta, numbers.bytes(length)))
+        lists.append(segments)
+    return struct.unpack_from("<q", exported)[0], home, lists[0], lists[1]
+
+
+@dataclass
+class _Numbers:
+    """Reads numbers written zigzag in base 128, and bytes between them."""
+
+    data: bytes
+    at: int
+
+    def next(self) -> int:
+        value = shift = 0
+        while True:
+            byte, self.at = self.data[self.at], self.at + 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value >> 1 if value % 2 == 0 else -(value + 1 >> 1)
+
+    def bytes(self, length: int) -> bytes:
+        found = b""
+        while len(found) < length:
+            byte, self.at = self.data[self.at], self.at + 1
+            found += bytes([byte])
+            if byte == 0:
+                found, self.at = found + bytes(self.data[self.at]), self.at + 1
         return found
 
 
