@@ -80,6 +80,7 @@ class Written:
     def __init__(self, table: Table, schema: TableSchema, dataset: str, *, upsert: bool) -> None:
         self.table, self.schema, self.upsert, self._dataset = table, schema, upsert, dataset
         self._files: dict[str, list[Version]] = {}
+        self._snapshots: dict[int, list[tuple[int, list[Version]]]] = {}
 
     @cached_property
     def epochs(self) -> list[tuple[Snapshot, Position]]:
@@ -107,7 +108,12 @@ class Written:
         current = self.table.current_snapshot()
         yield from self._by_file(current) if current else ()
 
-    def _by_file(self, snapshot: Snapshot) -> Iterator[tuple[int, list[Version]]]:
+    def _by_file(self, snapshot: Snapshot) -> list[tuple[int, list[Version]]]:
+        if snapshot.snapshot_id not in self._snapshots:
+            self._snapshots[snapshot.snapshot_id] = list(self._read_all(snapshot))
+        return self._snapshots[snapshot.snapshot_id]
+
+    def _read_all(self, snapshot: Snapshot) -> Iterator[tuple[int, list[Version]]]:
         for manifest in snapshot.manifests(self.table.io):
             for entry in manifest.fetch_manifest_entry(self.table.io):
                 if entry.status != ManifestEntryStatus.DELETED:

@@ -59,7 +59,7 @@ class Vitals(Protocol):
         """Where the records applied so far end."""
 
     def lags(self) -> Mapping[int, int]:
-        """By partition, how many offsets are still to come, as far as known."""
+        """By partition, how many offsets are still to come; not of those that no broker told of yet."""
 
     def fetched_bytes(self) -> int:
         """Bytes of record batches received so far, as the broker has them."""

@@ -125,14 +125,16 @@ def _healths(healths: dict[str, Health]) -> Iterator[Metric]:
         labels=_DATASET,
     )
     away = GaugeMetricFamily(
-        "bitlake_server_away", "1 while a server that is needed to commit does not answer", labels=_DATASET
+        "bitlake_server_away",
+        "1 while a server that is needed to read or to commit does not answer",
+        labels=_DATASET,
     )
     for name, health in healths.items():
         up.add_metric((name,), health.state == "following")
         if health.horizon is not None:
             horizon.add_metric((name,), time.time() - health.horizon)
         waiting.add_metric((name,), health.uncommitted_seconds)
-        away.add_metric((name,), health.waiting_for is not None)
+        away.add_metric((name,), health.server_away)
     yield from (up, horizon, waiting, away)
 
 

@@ -23,7 +23,7 @@ class App:
     """The answers, as a WSGI application.
 
     /healthz answers 503 once a dataset has failed: the process should be started again. /readyz answers 503
-    unless every dataset is open, commits what it reads in time, and its servers answer.
+    unless every dataset's topic was reached, what it reads is committed in time, and its servers answer.
     """
 
     def __init__(self, metrics: Metrics) -> None:

@@ -21,6 +21,7 @@ class Health:
     Attributes:
         state: opening, following, stopped or failed.
         epoch, horizon: of the last commit; the horizon in seconds since 1970, None before there is one.
+        lag: offsets still to be read, of all partitions; None before a broker told of any.
         uncommitted_seconds: how long records that were read wait for their epoch's commit; 0: there are none.
         waiting_for: why a server that is needed to commit does not answer.
         reading: why the topic can't be read at the moment.
@@ -37,9 +38,14 @@ class Health:
     failure: str | None = None
 
     def ready(self, limit: float) -> bool:
-        """Whether it is open and commits what it reads, within `limit` seconds."""
-        at_work = self.state in ("following", "stopped")
-        return at_work and self.waiting_for is None and self.uncommitted_seconds <= limit
+        """Whether its topic can be read, and what it read is committed within `limit` seconds."""
+        read = self.state == "stopped" or (self.state == "following" and self.lag is not None)
+        return read and not self.server_away and self.uncommitted_seconds <= limit
+
+    @property
+    def server_away(self) -> bool:
+        """Whether a server does not answer that is needed to read or to commit."""
+        return self.waiting_for is not None or self.reading is not None
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class Watched(Watcher):
         """How the dataset is now."""
         with self._asking:
             vitals = self._vitals
-            lag = sum(vitals.lags().values()) if vitals is not None else None
+            lags = vitals.lags() if vitals is not None else {}
             reading = vitals.trouble() if vitals is not None else None
         with self._lock:
             since, position = self._unfinished_since, self._position
@@ -135,7 +141,7 @@ class Watched(Watcher):
                 self._state,
                 position.epoch if position is not None else None,
                 position.horizon / 1e6 if known and position is not None else None,
-                lag,
+                sum(lags.values()) if lags else None,
                 0.0 if since is None else time.monotonic() - since,
                 self._waiting_for or None,
                 reading,

@@ -157,6 +157,14 @@ def test_the_bytes_after_the_last_line_are_zeros(tmp_path: Path, store: Store) -
     assert block.buffer[block.ends[-1] :].tolist() == [0] * PADDING
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        store if store in (unchanged, gzip_members) else pytest.param(store, marks=pytest.mark.long)
+        for store in STORED
+    ],
+    ids=lambda f: f.__name__,
+)
 def test_a_record_of_64_megabytes(tmp_path: Path, store: Store) -> None:
     data = b"first\n" + b"x" * (64 << 20) + b"\nlast\n"
     (tmp_path / "file").write_bytes(store(data))

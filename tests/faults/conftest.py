@@ -1,9 +1,8 @@
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import pytest
 
 from tests import invariants
-from tests.forks import Forks
 from tests.matrix import Claims, claims_of
 
 CLAIMS = pytest.StashKey[Claims]()
@@ -22,13 +21,6 @@ def claims(request: pytest.FixtureRequest) -> Claims:
     if [arg.rstrip("/") for arg in request.config.args] != ["tests"]:
         pytest.skip("the page is about all tests; only some were collected")
     return request.config.stash[CLAIMS]
-
-
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks]:
-    """Processes that load; their kernels are loaded once for all of them."""
-    with Forks("tests.faults.runs:run", prepare="warm_up") as forks:
-        yield forks
 
 
 @pytest.hookimpl(wrapper=True)

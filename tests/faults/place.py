@@ -30,6 +30,7 @@ from tests.model.oracle import Origin
 from tests.model.strategies import random_stream
 
 KILLED = -9
+RUN = "tests.faults.runs:run"
 
 
 class Place:
@@ -90,7 +91,7 @@ class Place:
 
     def stop(self, load: Deed, point: str) -> int:
         """Load until the process stops at `point`; its id, for `resume`."""
-        return self.forks.run_until_stopped(*self._words(replace(load, mishap=f"stop@{point}")))
+        return self.forks.run_until_stopped(RUN, *self._words(replace(load, mishap=f"stop@{point}")))
 
     def resume(self, process: int) -> dict[str, Any]:
         """Have a stopped process go on; its summary, or the error and its message."""
@@ -164,7 +165,7 @@ class Place:
         letters = self.lake.config.dead_letters.table
         evidence = Evidence(self.catalog, name, tables, letters, upsert=self._upsert(name))
         check(evidence, no_ops=model.no_ops)
-        assert self.forks.run("state", str(self.folder), name) == 0
+        assert self.forks.run(RUN, "state", str(self.folder), name) == 0
         found = self._outcome()
         assert "error" not in found, found
         same_state(found["held"], found["rebuilt"])
@@ -207,7 +208,7 @@ class Place:
         return self.lake.config.dataset(dataset).mode is Mode.UPSERT
 
     def _run(self, load: Deed, fault: str = "") -> int:
-        return self.forks.run(*self._words(load), fault=fault)
+        return self.forks.run(RUN, *self._words(load), fault=fault)
 
     def _words(self, load: Deed) -> tuple[str, str, str]:
         return load.action, str(self.folder), json.dumps(asdict(load))

@@ -81,11 +81,12 @@ class TopicReader:
             return {number: one.position for number, one in self._flow.partitions.items()}
 
     def lags(self) -> dict[int, int]:
-        """By partition, how many offsets are still to come, as far as known."""
+        """By partition, how many offsets are still to come; not of those that no broker told of yet."""
         with self._changed:
             return {
                 number: max(one.high_watermark - one.position, 0)
                 for number, one in self._flow.partitions.items()
+                if one.high_watermark >= 0
             }
 
     def fetched_bytes(self) -> int:

@@ -4,11 +4,8 @@ import dataclasses
 import gzip
 import itertools
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import zstandard
 
 from pipeline.cli.plain import plain_rows
 from pipeline.lake import Lake
+from tests.forks import Child, Forks
 from tests.unit.cli.bad_records import CASES, NAMES
 from tests.unit.cli.conftest import Result
 
@@ -59,27 +57,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *words: str, **more: Any) -> Result:
+def start(forks: Forks, folder: Path, *words: str) -> Child:
     """A command line in a process of its own."""
-    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", *words]
-    done = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, timeout=300, check=False, **more
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    return forks.start("tests.forks:command_line", str(folder), *words)
 
 
 @pytest.fixture(scope="module")
-def loaded(folder: Path) -> Loaded:
+def loaded(folder: Path, forks: Forks) -> Loaded:
     """Every case between two neighbours, in one file without a newline at its end."""
     lines = [b"\xef\xbb\xbf" + neighbour(0)]
     for number, case in enumerate(CASES, 1):
         lines += [case.line, neighbour(number)]
     (folder / "cases.jsonl").write_bytes(b"\n".join(lines))
-    first = run(folder, "load", "bonds", "cases.jsonl", "--output", "json", "--fail-on-dead-letters")
+    first = start(forks, folder, "load", "bonds", "cases.jsonl", "--output", "json", "--fail-on-dead-letters")
+    out, _ = first.communicate()
     lake = Lake.open(folder / "lake.yaml")
     rows: dict[str, list[dict[str, Any]]] = {}
     history = lake.history("bonds")
@@ -89,7 +80,7 @@ def loaded(folder: Path) -> Loaded:
     letters = lake.dead_letters()
     assert letters is not None
     found = {row["offset"]: row for row in letters.waiting().to_pylist()}
-    return Loaded(first.json, first.status, rows, found, folder)
+    return Loaded(json.loads(out), first.returncode, rows, found, folder)
 
 
 def neighbour(number: int) -> bytes:
@@ -317,42 +308,26 @@ MANY = 200_000
 
 
 @pytest.fixture
-def begun(tmp_path: Path) -> "subprocess.Popen[bytes]":
+def begun(tmp_path: Path, forks: Forks) -> Child:
     """A load of many keys, which has committed an epoch and goes on."""
     (tmp_path / "lake.yaml").write_text(LAKE)
     with (tmp_path / "many.jsonl").open("w") as file:
         file.writelines(f'{{"k":"K{i}","v":"2024-01-01","x":{i}}}\n' for i in range(MANY))
-    return start(tmp_path, "load", "plain", "many.jsonl")
+    return start(forks, tmp_path, "load", "plain", "many.jsonl")
 
 
-def start(folder: Path, *words: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", *words]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def until(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+def until(condition: Callable[[], bool], process: Child) -> None:
     """Wait for a condition, as long as the process lives."""
     while not condition():
-        try:
-            process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            continue
-        raise AssertionError(process.communicate())
+        assert not process.ends_within(0.02), process.communicate()
 
 
 def test_an_interrupted_load_goes_on(
-    begun: "subprocess.Popen[bytes]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run
+    begun: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run
 ) -> None:
     until(lambda: len(list((tmp_path / "warehouse").rglob("snap-*.avro"))) > 1, begun)
     begun.send_signal(signal.SIGINT)
-    _, told = begun.communicate(timeout=100)
+    _, told = begun.communicate()
     assert (begun.returncode, b"Traceback" in told) == (130, False)
     monkeypatch.chdir(tmp_path)
     again = bitlake("load", "plain", "many.jsonl", "--output", "json").json
@@ -363,29 +338,30 @@ def test_an_interrupted_load_goes_on(
     assert Lake.open(tmp_path / "lake.yaml").sql(query).to_pylist() == [expected]
 
 
-def test_a_second_load_at_once_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run) -> None:
+def test_a_second_load_at_once_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run, forks: Forks
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lake.yaml").write_text(LAKE)
     (tmp_path / "a.jsonl").write_bytes(neighbour(1))
-    first = start(tmp_path, "load", "plain", "-", "--output", "json")
-    assert first.stdin is not None
+    first = start(forks, tmp_path, "load", "plain", "-", "--output", "json")
     first.stdin.write(neighbour(0) + b"\n")
     first.stdin.flush()
     until((tmp_path / "state" / "CURRENT").exists, first)
     second = bitlake("load", "plain", "a.jsonl", "--output", "json")
     assert second.status == 1
     assert f"open in process {first.pid}" in json.loads(second.err)["error"]
-    out, _ = first.communicate(timeout=100)
+    out, _ = first.communicate()
     assert (first.returncode, json.loads(out)["changes"]) == (0, 1)
     assert bitlake("load", "plain", "a.jsonl", "--output", "json").json["changes"] == 1
 
 
 def test_a_load_stopped_by_a_signal_says_where_it_goes_on(
-    begun: "subprocess.Popen[bytes]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run
+    begun: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bitlake: Run
 ) -> None:
     until(lambda: len(list((tmp_path / "warehouse").rglob("snap-*.avro"))) > 1, begun)
     begun.send_signal(signal.SIGTERM)
-    out, told = begun.communicate(timeout=100)
+    out, told = begun.communicate()
     assert (begun.returncode, out, b"Traceback" in told) == (143, b"", False)
     found = re.search(
         rf"([\d,]+) records .* committed. The same command goes on after line ([\d,]+) of {tmp_path}/many.jsonl",
@@ -398,16 +374,15 @@ def test_a_load_stopped_by_a_signal_says_where_it_goes_on(
     assert again["records"] == MANY - int(found[2].replace(",", ""))
 
 
-def test_standard_input_stopped_by_a_signal(tmp_path: Path) -> None:
+def test_standard_input_stopped_by_a_signal(tmp_path: Path, forks: Forks) -> None:
     (tmp_path / "lake.yaml").write_text(LAKE.replace("records: 5000", "records: 2"))
-    process = start(tmp_path, "load", "plain", "-")
-    assert process.stdin is not None
+    process = start(forks, tmp_path, "load", "plain", "-")
     for number in range(5):
         process.stdin.write(neighbour(number) + b"\n")
         process.stdin.flush()
     until(lambda: len(list((tmp_path / "warehouse").rglob("snap-*.avro"))) > 0, process)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=100)
+    _, told = process.communicate()
     assert process.returncode == 130
     assert b"Standard input can't be gone on with" in told
     assert b"Traceback" not in told

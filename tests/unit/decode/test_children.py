@@ -117,7 +117,10 @@ def test_bad_elements(text: str, wanted: Code) -> None:
     assert (deleted.code, deleted.children) == (Code.OK, {})
 
 
-@pytest.mark.parametrize(("nested", "count"), [(False, 20_000), (True, 100_000)])
+@pytest.mark.parametrize(
+    ("nested", "count"),
+    [(False, 20_000), (True, 30_000), pytest.param(True, 100_000, marks=pytest.mark.long)],
+)
 def test_very_many_children(nested: bool, count: int) -> None:
     tables = [child(["calls"], [ID], column("n", "long"))]
     if nested:

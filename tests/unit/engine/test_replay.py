@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from pipeline.lake import Lake
 from pipeline.query.dead_letters import DeadLetters, Wanted
 from pipeline.query.status import position_of
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
-from tests.faults.runs import warm_up  # noqa: F401 - Forks calls it, by its name
 from tests.forks import Forks
 
 STRICT = {
@@ -235,18 +233,11 @@ def replay(folder: str) -> None:
     lake_of(Path(folder), MENDED).replay_dead_letters()
 
 
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Forks]:
-    with Forks("tests.unit.engine.test_replay:replay", prepare="warm_up") as forks:
-        yield forks
-
-
 @pytest.mark.parametrize("point", ["after-intent", "after-file-list", "between-commits"])
-def test_a_crash_loses_and_doubles_nothing(
-    mended: Lake, tmp_path: Path, point: str, processes: Forks
-) -> None:
-    assert processes.run(os.fspath(tmp_path), fault=point) == -9
-    assert processes.run(os.fspath(tmp_path)) == 0
+def test_a_crash_loses_and_doubles_nothing(mended: Lake, tmp_path: Path, point: str, forks: Forks) -> None:
+    replaying = "tests.unit.engine.test_replay:replay"
+    assert forks.run(replaying, os.fspath(tmp_path), fault=point) == -9
+    assert forks.run(replaying, os.fspath(tmp_path)) == 0
     marks = [row["id"] for row in rows(mended) if row["status"] == "replayed"]
     assert sorted(marks) == [f"bonds/bonds/0/{offset}/1" for offset in (1, 2, 4, 5)]
     assert letters(mended).counts() == {"bonds": 1}

@@ -26,17 +26,20 @@ from pipeline.temporal.apply import CHANGED, NO_OP, SKIPPED
 class Quiet:
     """A dataset that follows a topic, at rest."""
 
+    known: Mapping[int, int] = {0: 4, 1: 0}
+    why: str | None = None
+
     def position(self) -> Position:
         return Position(3, {0: 10}, {0: 2_000_000}, 1_999_999)
 
     def lags(self) -> Mapping[int, int]:
-        return {0: 4, 1: 0}
+        return self.known
 
     def fetched_bytes(self) -> int:
         return 77
 
     def trouble(self) -> str | None:
-        return None
+        return self.why
 
     def strayed(self) -> int:
         return 1
@@ -169,7 +172,11 @@ def test_ready_means_open_committing_and_not_waiting(monkeypatch):
     with serve(metrics, "127.0.0.1", 0) as port:
         assert ask(port, "/readyz")[0] == 503, "not open yet"
         assert ask(port, "/healthz")[0] == 200
-        watcher.opened(Quiet())
+        topic = Quiet()
+        topic.known = {}
+        watcher.opened(topic)
+        assert ask(port, "/readyz")[0] == 503, "nothing was fetched yet"
+        topic.known = Quiet.known
         status, told = ask(port, "/readyz")
         assert (status, told["ok"], told["datasets"]["bonds"]["lag"]) == (200, True, 4)
         watcher.read(10, 0, None)
@@ -179,6 +186,13 @@ def test_ready_means_open_committing_and_not_waiting(monkeypatch):
         watcher.committed(epoch(Summary(10)))
         now[0] += 10 * metrics.limit
         assert ask(port, "/readyz")[0] == 200, "nothing waits to be committed"
+        topic.why = "the broker is away"
+        status, told = ask(port, "/readyz")
+        assert (status, told["datasets"]["bonds"]["reading"]) == (503, "the broker is away")
+        assert values(metrics)["bitlake_server_away", "bonds"] == 1
+        topic.why = None
+        assert ask(port, "/readyz")[0] == 200
+        assert values(metrics)["bitlake_server_away", "bonds"] == 0
         watcher.waiting("the catalog is away")
         status, told = ask(port, "/readyz")
         assert (status, told["datasets"]["bonds"]["waiting_for"]) == (503, "the catalog is away")

@@ -1,7 +1,6 @@
 """The epoch protocol of the sink: whatever goes wrong, each epoch is in each table once."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,6 @@ def write_one_epoch(place: str) -> None:
     files = sink.write(lakes.epoch(schema, 1, opened, [{"isin": "X"}], dead))
     intent.write_text(files.to_json())
     sink.commit(files)
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Forks]:
-    with Forks("tests.unit.sink.test_commit:write_one_epoch") as forks:
-        yield forks
 
 
 @pytest.fixture
@@ -170,11 +163,9 @@ def test_endless_conflicts_end_and_leave_no_manifests(
 
 
 @pytest.mark.parametrize("point", WRITE_POINTS + COMMIT_POINTS)
-def test_killed_at_each_point_nothing_is_lost_or_doubled(
-    tmp_path: Path, point: str, processes: Forks
-) -> None:
+def test_killed_at_each_point_nothing_is_lost_or_doubled(tmp_path: Path, point: str, forks: Forks) -> None:
     def run(fault: str) -> int:
-        return processes.run(str(tmp_path), fault=fault)
+        return forks.run("tests.unit.sink.test_commit:write_one_epoch", str(tmp_path), fault=fault)
 
     assert run(point) == -signal.SIGKILL
     if (tmp_path / "intent.json").exists():
@@ -189,13 +180,17 @@ def test_killed_at_each_point_nothing_is_lost_or_doubled(
     assert len(open_catalog(lakes.sqlite_config(tmp_path)).load_table(lakes.DEAD).scan().to_arrow()) == 2
 
 
-def test_positions_after_many_epochs_expiry_and_rollback(
-    sink: LakeSink, bonds: DatasetSchema, catalog: Catalog
-) -> None:
+def test_many_epochs(sink: LakeSink, bonds: DatasetSchema, catalog: Catalog, tmp_path: Path) -> None:
+    """Metadata does not grow without bound, and the position survives expiry and rollback."""
     for number in range(1, 66):
-        sink.commit(sink.write(lakes.epoch(bonds, number)))
-    assert sink.positions(bonds)["ref.bonds"] == lakes.position(65)
+        sink.commit(sink.write(lakes.epoch(bonds, number, opened=[{"isin": str(number)}])))
     table = catalog.load_table("ref.bonds")
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    assert len(snapshot.manifests(table.io)) < 50
+    assert len(list((tmp_path / "warehouse" / "ref" / "bonds").rglob("*.metadata.json"))) <= 22
+    assert len(lakes.read(sink, bonds.parent)) == 65
+    assert sink.positions(bonds)["ref.bonds"] == lakes.position(65)
     kept = [s.snapshot_id for s in table.snapshots()]
     table.append(files_rows(bonds))
     table.append(files_rows(bonds))
@@ -205,18 +200,6 @@ def test_positions_after_many_epochs_expiry_and_rollback(
     calls = catalog.load_table("ref.bonds__calls")
     calls.manage_snapshots().rollback_to_snapshot(calls.snapshots()[9].snapshot_id).commit()
     assert sink.positions(bonds)["ref.bonds__calls"] == lakes.position(10)
-
-
-def test_metadata_does_not_grow_without_bound(
-    sink: LakeSink, bonds: DatasetSchema, catalog: Catalog, tmp_path: Path
-) -> None:
-    for number in range(1, 71):
-        sink.commit(sink.write(lakes.epoch(bonds, number, opened=[{"isin": str(number)}])))
-    snapshot = catalog.load_table("ref.bonds").current_snapshot()
-    assert snapshot is not None
-    assert len(snapshot.manifests(catalog.load_table("ref.bonds").io)) < 50
-    assert len(list((tmp_path / "warehouse" / "ref" / "bonds").rglob("*.metadata.json"))) <= 22
-    assert len(lakes.read(sink, bonds.parent)) == 70
 
 
 def test_two_datasets_share_the_dead_letters(sink: LakeSink, bonds: DatasetSchema, catalog: Catalog) -> None:
