@@ -83,7 +83,7 @@ def speed(
         list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Default: all that there are.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often; the median counts.")] = 5,
-    stages: Annotated[bool, typer.Option(help="Also measure where the time goes.")] = True,
+    stages: Annotated[bool, typer.Option(help="Also measure where the time of the first goes.")] = True,
     keep: Kept = None,
     save: Save = None,
 ) -> None:

@@ -71,7 +71,7 @@ def measure(names: Sequence[str], runs: int, kept: Path | None, *, profiled: boo
         names: of `SCENARIOS`.
         runs: how often; the median counts.
         kept: where the broker keeps its topics from one time to the next.
-        profiled: follow each once more in this process, to see where its time goes.
+        profiled: follow the first once more in this process, to see where its time goes.
     """
     with broker(kept) as cluster:
         topics = {name: topic(cluster, SCENARIOS[name].workload, SCENARIOS[name].filling) for name in names}
@@ -82,8 +82,7 @@ def measure(names: Sequence[str], runs: int, kept: Path | None, *, profiled: boo
             taken[name].append(load(config, words))
         profiles = {
             name: profile_topic(cluster, topics[name], children=SCENARIOS[name].children)
-            for name in names
-            if profiled
+            for name in names[: int(profiled)]
         }
     return {
         "machine": before,
