@@ -30,7 +30,10 @@ TICK = 0.1
 """Seconds between two bursts; each brings a probe."""
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 _WARM_UP = 60.0
+_SETTLING = 5.0
+"""Seconds after the first answer that don't count: the producer did not wait for the service to start."""
 _LOOK = 0.02
+_ROOM = {"queue.buffering.max.messages": 1_000_000}
 
 
 def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1.0) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1
 
     Args:
         rate: records per second.
-        seconds: how long, after the first answer.
+        seconds: how long.
         children: with the child table.
         epoch_seconds: `commit.seconds` of the lake.
 
@@ -46,7 +49,7 @@ def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1
         Machine, versions, conditions, and seconds from each probe's timestamp to the first answer with it:
         a new question of a warm process, asked whenever the table has a new snapshot.
     """
-    workload, filling = Workload(records=rate * (seconds + 10), keys=100_000), Filling()
+    workload, filling = Workload(records=rate * (seconds + 15), keys=100_000), Filling()
     with tempfile.TemporaryDirectory(prefix="bitlake-latency-") as name, broker(None) as cluster:
         folder = Path(name)
         data = folder / "records.jsonl"
@@ -146,7 +149,9 @@ def _send(properties: dict[str, str], data: Path, rate: int, sent: Any) -> None:
     """Send bursts of records, each ended by a probe, whose timestamp is left in `sent`."""
     from confluent_kafka import Producer
 
-    producer = Producer({**properties, "linger.ms": 20, "batch.size": 1 << 20, "compression.type": "lz4"})
+    producer = Producer(
+        {**properties, "linger.ms": 20, "batch.size": 1 << 20, "compression.type": "lz4"} | _ROOM
+    )
     with data.open("rb") as lines:
         begun = time.monotonic()
         for number in range(1, len(sent)):
@@ -175,18 +180,19 @@ def _answered(config: Path, sent: Any, seconds: int) -> list[float]:
     """Ask until so many seconds after the first answer; how long each probe took."""
     lake, catalog = Lake.open(config), config.parent / ".bitlake" / "catalog.db"
     took: list[float] = []
-    seen, last, end = 0, None, time.monotonic() + _WARM_UP
+    seen, last, settled = 0, None, 0.0
+    end = time.monotonic() + _WARM_UP
     while time.monotonic() < end:
         time.sleep(_LOOK)
         at = _metadata(catalog)
         if at is None or at == last:
             continue
         last, answer = at, lake.asof("bonds", key={"isin": PROBE})
-        now = time.time()
-        newest = answer["spread"][0].as_py() if len(answer) else 0
-        if seen == 0 and newest:
-            end = time.monotonic() + seconds
-        elif newest > seen:
+        now, newest = time.time(), answer["spread"][0].as_py() if len(answer) else 0
+        if newest and not settled:
+            settled = time.monotonic() + _SETTLING
+            end = settled + seconds
+        elif settled and time.monotonic() > settled:
             took += [now - sent[number] for number in range(seen + 1, newest + 1)]
         seen = max(seen, newest)
     return took
