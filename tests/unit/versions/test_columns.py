@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.decode import Decoder
 from pipeline.schema import Column, ColumnType, Kind
-from pipeline.versions.columns import key_arrays, value_arrays
+from pipeline.versions.columns import Decoded, key_arrays, value_arrays
 from pipeline.versions.scatter import encode
 from tests.unit.decode.reading import column, dataset, decode, options, read_payload
 
@@ -144,3 +144,20 @@ def _json(kind: str, value: Any) -> Any:
     if isinstance(value, dt.date):
         return value.isoformat()
     return float(str(np.float32(value))) if kind == "float" and value is not None else value
+
+
+def test_room_that_held_other_rows() -> None:
+    columns, room = (
+        [column("s", "string"), column("d", "decimal(12,6)"), column("n", "long")],
+        Decoded.room(3, 4),
+    )
+    full = [pa.array(["a", "b"]), pa.array([Decimal("1.5")] * 2, pa.decimal128(12, 6)), pa.array([1, 2])]
+    sparse = [pa.array([None, "c"]), pa.array([None] * 2, pa.decimal128(12, 6)), pa.array([None, 3])]
+    found = []
+    for arrays in (full, sparse):
+        data, starts = encode(columns, _batch(columns, arrays), payload=True)
+        found.append(value_arrays(columns, _arena(data), starts[:-1], room))
+    keys, starts = encode(columns[:1], _batch(columns[:1], full[:1]), payload=False)
+    assert key_arrays(columns[:1], _arena(keys), starts[:-1], room)[0].to_pylist() == ["a", "b"]
+    for expected, arrays in zip((full, sparse), found, strict=True):
+        assert [a.to_pylist() for a in arrays if a is not None] == [a.to_pylist() for a in expected]
