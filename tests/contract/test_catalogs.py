@@ -120,7 +120,7 @@ def test_an_interrupted_commit_is_finished_from_the_list(
     sink: LakeSink, bonds: DatasetSchema, config: Any
 ) -> None:
     files = sink.write(lakes.epoch(bonds, 1, opened=lakes.keys(bonds.parent, 5)))
-    sink.commit(FileList(files.dataset, files.write, files.position, files.tables[:1]))
+    sink.commit(FileList(files.dataset, files.write, files.position, files.tables[-1:]))
     with open_catalog(config) as catalog:
         other = LakeSink(catalog, sink._dead_letter_table)
         other.commit(FileList.from_json(files.to_json()))
@@ -146,7 +146,7 @@ def test_concurrent_writers_lose_and_double_nothing(config: Any, namespace: str)
                 for number in range(1, commits + 1):
                     dead = lakes.dead_letters(schema.name, number, 1)
                     files = sink.write(lakes.epoch(schema, number, dead=dead))
-                    dead_only = FileList(files.dataset, files.write, files.position, files.tables[:1])
+                    dead_only = FileList(files.dataset, files.write, files.position, files.tables[-1:])
                     sink.commit(dead_only)
         except BaseException as error:  # noqa: BLE001
             failures.append(error)
