@@ -112,9 +112,7 @@ def rows_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "bug", [state_first, no_file_list, no_look, no_log, keys_too_early, rows_given_away]
-)
+@pytest.mark.parametrize("bug", [state_first, no_file_list, no_look, no_log, keys_too_early, rows_given_away])
 def test_a_bug_is_found(bug: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     bug(monkeypatch)
     with pytest.raises(SeedFailed, match="again: python -m tests.faults.simulation"):
