@@ -3,13 +3,12 @@
 Brokers keep such messages as they were written. They are rare, so that speed does not matter.
 """
 
-import numpy as np
 from kafka.errors import CorruptRecordError, UnsupportedCodecError
 from kafka.record.memory_records import MemoryRecords
 
 from pipeline.errors import BadConfiguration
-from pipeline.source.block import PADDING
-from pipeline.source.kafka.block import NO_TIMESTAMP, Records
+from pipeline.source.kafka.assembled import Assembly
+from pipeline.source.kafka.block import Records
 
 
 def read_old_batches(raw: bytes, position: int) -> tuple[Records, bool]:
@@ -19,19 +18,7 @@ def read_old_batches(raw: bytes, position: int) -> tuple[Records, bool]:
         CorruptRecordError: a checksum does not fit.
         BadConfiguration: they are compressed by what this Python has no library for.
     """
-    parts: list[bytes] = []
-    rows: list[tuple[int, ...]] = []
-    size = 0
-    log_append = False
-
-    def put(part: bytes | None) -> tuple[int, int]:
-        nonlocal size
-        if part is None:
-            return -1, -1
-        parts.append(part)
-        size += len(part)
-        return size - len(part), size
-
+    found, log_append = Assembly(), False
     try:
         for batch in MemoryRecords(raw):
             if not batch.validate_crc():
@@ -39,17 +26,11 @@ def read_old_batches(raw: bytes, position: int) -> tuple[Records, bool]:
             for record in batch:
                 if record.offset < position:
                     continue
-                key, value = put(record.key), put(record.value)
                 log_append |= record.timestamp_type == 1
-                stamp = record.timestamp
-                micros = NO_TIMESTAMP if stamp is None or stamp < 0 else stamp * 1000
-                headers = put(b"\0")
-                rows.append((*value, *key, *headers, record.offset, micros))
+                found.add(record.value, record.key, b"\0", record.offset, record.timestamp)
     except UnsupportedCodecError as error:
         raise BadConfiguration(
             f"records in an old format can't be decompressed: {error}",
             next_step="install what it names beside bitlake, or write the topic anew with a current producer",
         ) from error
-    buffer = np.zeros(size + PADDING, np.uint8)
-    buffer[:size] = np.frombuffer(b"".join(parts), np.uint8)
-    return Records(buffer, *np.array(rows, np.int64).reshape(-1, 8).T.copy()), log_append
+    return found.records(), log_append

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from pipeline.errors import BadConfiguration, BitlakeError
 from pipeline.source.block import PADDING
-from pipeline.source.kafka.block import NO_TIMESTAMP, KafkaBlock, Records
+from pipeline.source.kafka.assembled import Assembly
+from pipeline.source.kafka.block import KafkaBlock, Records
 from pipeline.source.kafka.cluster import EARLIEST, LATEST, Cluster
 from pipeline.source.kafka.connection import ConnectionLost
 from pipeline.source.kafka.headers import write_headers
@@ -195,28 +194,12 @@ def sorted_out(messages: Sequence[Any]) -> tuple[dict[int, list[Any]], dict[int,
 
 def records_of(messages: Sequence[Any]) -> tuple[Records, bool]:
     """Messages as records, and whether their timestamps are the broker's."""
-    parts: list[bytes] = []
-    rows: list[tuple[int, ...]] = []
-    size = 0
-
-    def put(part: bytes | None) -> tuple[int, int]:
-        nonlocal size
-        if part is None:
-            return -1, -1
-        parts.append(part)
-        size += len(part)
-        return size - len(part), size
-
-    kind = 0
+    found, kind = Assembly(), 0
     for message in messages:
-        value, key = put(message.value()), put(message.key())
-        headers = put(write_headers(message.headers() or []))
         kind, stamp = message.timestamp()
-        micros = stamp * 1000 if kind and stamp >= 0 else NO_TIMESTAMP
-        rows.append((*value, *key, *headers, message.offset(), micros))
-    buffer = np.zeros(size + PADDING, np.uint8)
-    buffer[:size] = np.frombuffer(b"".join(parts), np.uint8)
-    return Records(buffer, *np.array(rows, np.int64).reshape(-1, 8).T.copy()), kind == _LOG_APPEND
+        headers = write_headers(message.headers() or [])
+        found.add(message.value(), message.key(), headers, message.offset(), stamp if kind else None)
+    return found.records(), kind == _LOG_APPEND
 
 
 def _consumer(settings: ClientSettings, room: int) -> Any:
