@@ -148,7 +148,7 @@ class DatasetWriter:
         self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
         self._told, self._newest = self.position, self.position.horizon
         self.strayed = self._strayed_told = 0
-        self._share = (terms.memory or EpochMemory(self._limits.memory or physical_memory() // 4)).share()
+        self._share = (terms.memory or EpochMemory.of(self._limits.memory)).share()
         self._committer = Committer(
             sink, self._journal, self._timelines, config.topic, committed, self._outgoing, self._share
         )

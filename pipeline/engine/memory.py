@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from pipeline.temporal.store import physical_memory
+
 LEAST = 8 << 20
 """Bytes that the epochs of a dataset may hold however much those of others do."""
 _KEPT = 4
@@ -30,6 +32,11 @@ class EpochMemory:
         self._kept = total // (_KEPT * datasets)
         self._changed = threading.Condition()
         self.writing: AbstractContextManager[object] = threading.Semaphore(max(2, os.cpu_count() or 1))
+
+    @staticmethod
+    def of(total: int | None, datasets: int = 1) -> "EpochMemory":
+        """For `commit.memory` as lake.yaml has it; by default a quarter of the machine's memory."""
+        return EpochMemory(total or physical_memory() // 4, datasets)
 
     def keeps(self, nbytes: int) -> bool:
         """Whether a row buffer of which so many bytes were filled is kept."""

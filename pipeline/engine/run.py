@@ -17,7 +17,6 @@ from pipeline.engine.patience import Patience, StoppedEarly
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.kafka import KafkaSource, open_source
-from pipeline.temporal.store import physical_memory
 from state import LocalState
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class Run:
         self._take_over = take_over
         self._watchers = {dataset.name: watching(dataset.name) for dataset in datasets}
         self._datasets = datasets
-        self._memory = EpochMemory(lake.commit.memory or physical_memory() // 4, len(datasets))
+        self._memory = EpochMemory.of(lake.commit.memory, len(datasets))
         self._summary, self._lock = Summary(), threading.Lock()
         self._failures: list[BaseException] = []
 
