@@ -113,7 +113,6 @@ class Timelines:
         self._scratch = new_scratch()
         self._end = END_OF_TIME_DAY if dated else END_OF_TIME_US
         self._next_change = next_change
-        self._generation = 0
         self.replayed = 0
         self.lookups = Lookups()
 
@@ -267,9 +266,8 @@ class Timelines:
         reach("after-keys")
 
     def _rules(self, schema: DatasetSchema) -> kernel.Rules:
-        self._generation += 1
         widths = Layout(schema.parent.values).widths
-        return kernel.Rules(self._end, self._next_change, widths, self._generation)
+        return kernel.Rules(self._end, self._next_change, widths)
 
     def _number(self, changes: Changes, keys: Bytes, starts: Ints, hashes: Ints) -> Lookups:
         """Number the keys; where those were found that were not in memory."""

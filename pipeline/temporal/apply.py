@@ -30,7 +30,6 @@ from pipeline.temporal.store import (
     LAST,
     NEVER,
     STRAYED,
-    USED_SHIFT,
     Ints,
     Store,
     borrow_store,
@@ -47,19 +46,17 @@ class Rules(NamedTuple):
         end_of_time: "no end" in the unit of valid time.
         next_change: a change without an end holds until the next boundary, else forever.
         widths: int64[columns], bytes of a value of each value column of the parent, 0 where they vary.
-        generation: a number that grows from batch to batch, to tell which keys were used lately.
     """
 
     end_of_time: int
     next_change: bool
     widths: Ints
-    generation: int
 
 
 @spliced
 def borrow_rules(rules: Rules) -> Rules:
     """The same rules, without owning their arrays."""
-    return Rules(rules.end_of_time, rules.next_change, borrow(rules.widths), rules.generation)
+    return Rules(rules.end_of_time, rules.next_change, borrow(rules.widths))
 
 
 @inner
@@ -207,7 +204,7 @@ def apply_one(
 
 
 @inner
-def note_use(store: Store, key: int, partition: int, generation: int) -> int:
+def note_use(store: Store, key: int, partition: int) -> int:
     """Note that a change of a partition uses a key; 1 if it is the first from a second partition."""
     flags = store.keys[key * KEY_FIELDS + FLAGS]
     home, strayed = flags >> HOME_SHIFT & HOME_MASK, flags & STRAYED
@@ -215,9 +212,7 @@ def note_use(store: Store, key: int, partition: int, generation: int) -> int:
         home = partition + 1
     elif home != partition + 1 and partition >= 0:
         strayed |= STRAYED
-    store.keys[key * KEY_FIELDS + FLAGS] = (
-        generation << USED_SHIFT | home << HOME_SHIFT | strayed | flags & DIRTY
-    )
+    store.keys[key * KEY_FIELDS + FLAGS] = home << HOME_SHIFT | strayed | flags & DIRTY
     return int(strayed != flags & STRAYED)
 
 
@@ -253,7 +248,7 @@ def apply(
         changes.outcome[i] = SKIPPED
         if changes.skip[i] == 0:
             key = changes.key[i] * KEY_FIELDS
-            strayed += note_use(store, changes.key[i], partition, rules.generation)
+            strayed += note_use(store, changes.key[i], partition)
             before = store.keys[key + LAST] + NEVER
             if not replaying:
                 changes.system[i] = max(clock, before + 1)

@@ -34,8 +34,6 @@ DIRTY, STRAYED = 1, 2
 from more than one partition."""
 HOME_SHIFT, HOME_MASK = 2, 0xFFFFF
 """The next bits: the partition that its first change came from, plus one; 0 where that is not known."""
-USED_SHIFT = 22
-"""The other bits: the generation of changes that last used the key."""
 AT_HOME = HOME_MASK << HOME_SHIFT | STRAYED
 """The bits that a key takes along when it leaves memory."""
 

@@ -175,7 +175,7 @@ class Machine:
         """Apply changes, or replay ones that were applied elsewhere; afterwards they have their system times."""
         made = replaying or arrays(changes)
         widths = np.zeros(COLUMNS, np.int64)
-        rules = kernel.Rules(END, self.next_change, widths, 1)
+        rules = kernel.Rules(END, self.next_change, widths)
         n, again = made.key.size, replaying is not None
         done, self.clock, _ = kernel.apply(
             self.store, self.rows, self._scratch, made, 0, n, 1 << 40, 0, self.clock, rules, again
