@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements/embedded.lock requirements/dev.lock requirements/all.lock
-SOURCES := pipeline state jobs benchmarks tests
+SOURCES := pipeline state stack jobs benchmarks tests
 ALERTS := deploy/prometheus/alerts
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -37,7 +37,7 @@ test-fast: $(VENV)/.dev  ## no servers, under two minutes
 	$(BIN)/python -m pipeline.engine.warm
 	$(PARALLEL) -m "not servers and not long"
 
-test-faults: $(VENV)/.dev  ## the long fault and load tests
+test-faults: $(VENV)/.dev .venv-all/.all  ## the long fault and load tests
 	$(BIN)/pytest tests -m long
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter

@@ -255,7 +255,8 @@ class Lake:
         for dataset in self.config.datasets:
             schemas = dataset_schema(dataset).tables
             tables = {schema.name: self._load(schema.identifier) for schema in schemas}
-            found.append(dataset_status(dataset.name, tables, counts.get(dataset.name, 0)))
+            told = dataset_status(dataset.name, tables, counts.get(dataset.name, 0))
+            found.append(replace(told, position=self._moved(dataset.name, tables.values(), told.position)))
         if not self.config.kafka:
             return found
         from pipeline.query.lag import with_lags
@@ -326,9 +327,23 @@ class Lake:
         with _explained():
             table = self._known(name)
             if given := [moment for moment in moments if moment is not None]:
-                position = position_of(table.properties.get("bitlake.dataset", name), table)
+                dataset = table.properties.get("bitlake.dataset", name)
+                position = self._moved(dataset, [table], position_of(dataset, table))
                 _warn_beyond(name, max(given, key=instant), position)
             return Answers(table, self._session)
+
+    def _moved(
+        self, dataset: str, tables: "Iterable[StoredTable | None]", position: "Position | None"
+    ) -> "Position | None":
+        """A dataset's position; where a Flink job wrote last, it is told in a table of its own."""
+        from pipeline.query.status import flink_run
+
+        run = next((run for table in tables if table and (run := flink_run(dataset, table))), None)
+        if run is None or position is None:
+            return position
+        from pipeline.sink.lake_sink import LakeSink
+
+        return LakeSink(self._catalog, self.config.dead_letters.table).flink_position(dataset, run, position)
 
     def _known(self, name: str) -> "StoredTable":
         schema = self.tables.get(name)

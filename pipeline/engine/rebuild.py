@@ -4,7 +4,7 @@ An open row stands only if its closed twin is nowhere in the table; the twins ar
 hashes of (table, key, system_from, valid_from), compared whole when they meet.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -26,10 +26,17 @@ from pipeline.versions.scatter import encode
 _TIMES = ("valid_from", "valid_to", "system_from", "system_to")
 
 
-def rebuild(sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, seed: int) -> None:
-    """Fill empty timelines with what the tables believe now."""
+def rebuild(
+    sink: LakeSink,
+    dataset: DatasetSchema,
+    timelines: Timelines,
+    seed: int,
+    snapshots: Mapping[str, int] | None = None,
+) -> None:
+    """Fill empty timelines with what the tables believe now, or believed at the snapshots given by table."""
     for number, table in enumerate(dataset.tables):
-        _take_in(partial(sink.scan_versions, table), dataset, number, timelines, seed)
+        snapshot = (snapshots or {}).get(table.identifier)
+        _take_in(partial(sink.scan_versions, table, snapshot=snapshot), dataset, number, timelines, seed)
         reach("after-rebuilt-table")
 
 

@@ -109,7 +109,7 @@ def restore(
     Raises:
         Refused: state and tables contradict each other, or the tables contradict one another.
     """
-    (tables, dead), mark = _agreed(sink, dataset), journal.mark()
+    (tables, dead), mark = agreed(sink, dataset), journal.mark()
     # Dead letters of an earlier history stay when its tables were dropped; their epochs are not given again.
     beginning = Position(epoch=dead, offsets={}, clocks={}, horizon=-1)
     if mark == tables and (mark is None or fits(journal.layout(), dataset)):
@@ -144,7 +144,7 @@ def restore(
     return tables
 
 
-def _agreed(sink: LakeSink, dataset: DatasetSchema) -> tuple[Position | None, int]:
+def agreed(sink: LakeSink, dataset: DatasetSchema) -> tuple[Position | None, int]:
     """The position that all tables of the dataset have, and the last epoch of its dead letters."""
     positions = sink.positions(dataset)
     own = {t.identifier: positions.pop(t.identifier) for t in dataset.tables}

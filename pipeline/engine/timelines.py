@@ -126,7 +126,14 @@ class Timelines:
             clock: the partition's clock before, in microseconds.
         """
         changes = changes_of(batch, offsets, timestamps)
-        found = self._number(changes, batch.keys, batch.key_start, batch.key_hash.view(np.int64))
+        hashes = batch.key_hash.view(np.int64)
+        return self.admit_changes(changes, batch.keys, batch.key_start, hashes, partition, clock)
+
+    def admit_changes(
+        self, changes: Changes, keys: Bytes, starts: Ints, hashes: Ints, partition: int, clock: int
+    ) -> Applied:
+        """The same for changes that are arrays already, with their canonical keys and those's hashes."""
+        found = self._number(changes, keys, starts, hashes)
         records = changes.skip.size - int(np.count_nonzero(changes.skip))
         self.lookups += replace(found, met=records - found.restored - found.read_back - found.new)
         return Applied(changes, partition, clock)

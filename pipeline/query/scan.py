@@ -97,7 +97,9 @@ def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any
 
 
 def _plan_with_deletes(table: StoredTable, fields: tuple[Field, ...]) -> Planned:
-    tasks = list(table.iceberg().scan().plan_files())
+    from pipeline.sink.planning import data_files
+
+    tasks = list(data_files(table.iceberg()))
     return Planned(
         table,
         fields,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.query.stored import StoredTable
-from pipeline.sink.epoch import Position, newest_summary
+from pipeline.sink.epoch import FLINK, FlinkRun, Position, newest_summary
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,12 @@ def position_of(dataset: str, table: StoredTable) -> Position | None:
     """How far a dataset has come in one of its tables."""
     summary = newest_summary(table, dataset)
     return Position.from_summary(summary) if summary is not None else None
+
+
+def flink_run(dataset: str, table: StoredTable) -> FlinkRun | None:
+    """The Flink job's run that wrote a table last; None if that was no Flink job."""
+    summary = newest_summary(table, dataset)
+    return FlinkRun.of(summary) if summary is not None and FLINK in summary else None
 
 
 def least_position(dataset: str, tables: Iterable[StoredTable | None]) -> Position | None:

@@ -24,6 +24,10 @@ DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES, LET
 """Snapshot summary properties; `WRITE` names the one write of the epoch that was committed, `TABLES` its
 tables but the one of dead letters, `LETTERS` the data files for that one."""
 
+FLINK, FLINK_AHEAD = "bitlake.flink", "bitlake.flink-ahead"
+"""Of a Flink job's snapshots: what `FlinkRun` holds; and, told by `flink_summary` alone, by how many
+checkpoints some of its sinks are ahead of others."""
+
 
 @dataclass(frozen=True)
 class Position:
@@ -144,7 +148,65 @@ def newest_summary(metadata: Metadata[Snapshot], dataset: str) -> dict[str, str]
             summary = snapshot.summary.additional_properties
             if summary.get(DATASET) == dataset and EPOCH in summary:
                 return summary
+            if summary.get(DATASET) == dataset and FLINK in summary:
+                return flink_summary(metadata, dataset, FlinkRun.of(summary))
     return None
+
+
+def flink_summary(metadata: Metadata[Snapshot], dataset: str, run: "FlinkRun") -> dict[str, str]:
+    """What a summary of ours would say of a table that a Flink job wrote last.
+
+    Its epoch is that of the last checkpoint that all of the job's sinks of the table have committed. Offsets,
+    clocks and horizon are those that the run began with: where it is now, the table of positions tells.
+    """
+    done = flink_checkpoints(metadata, dataset, run)
+    least, most = (min(done), max(done)) if len(done) == run.sinks else (0, max(done, default=0))
+    epoch = int(run.start[EPOCH])
+    return {
+        **run.start,
+        DATASET: dataset,
+        EPOCH: str(epoch + least),
+        WRITE: run.run,
+        FLINK: run.to_json(),
+        FLINK_AHEAD: str(most - least),
+    }
+
+
+def flink_checkpoints(metadata: Metadata[Snapshot], dataset: str, run: "FlinkRun") -> list[int]:
+    """The last checkpoint that each of a run's sinks has committed to a table, where it has."""
+    found: dict[str, int] = {}
+    for snapshot in lineage(metadata):
+        summary = snapshot.summary.additional_properties if snapshot.summary else {}
+        if summary.get(DATASET) == dataset and FLINK in summary and FlinkRun.of(summary).run == run.run:
+            operator = summary.get("flink.operator-id", "")
+            found.setdefault(operator, int(summary.get("flink.max-committed-checkpoint-id", 0)))
+            if len(found) == run.sinks:
+                break
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class FlinkRun:
+    """What every snapshot of a Flink job says, since its sinks can't say where each one ends.
+
+    Attributes:
+        run: names the line of jobs that go on from one another's checkpoints.
+        sinks: how many of them write to this table.
+        start: the summary of the position that the run began at.
+    """
+
+    run: str
+    sinks: int
+    start: dict[str, str]
+
+    def to_json(self) -> str:
+        """As a snapshot carries it."""
+        return json.dumps([self.run, self.sinks, self.start])
+
+    @staticmethod
+    def of(summary: dict[str, str]) -> "FlinkRun":
+        """Read back from a snapshot's summary."""
+        return FlinkRun(*json.loads(summary[FLINK]))
 
 
 def lineage(metadata: Metadata[S]) -> Iterator[S]:

@@ -23,9 +23,23 @@ from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained
 from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
-from pipeline.sink.epoch import EPOCH, LETTERS, TABLES, WRITE, Epoch, Position, TableRows, newest_summary
+from pipeline.sink.epoch import (
+    DATASET,
+    EPOCH,
+    FLINK,
+    FLINK_AHEAD,
+    LETTERS,
+    TABLES,
+    WRITE,
+    Epoch,
+    FlinkRun,
+    Position,
+    TableRows,
+    newest_summary,
+)
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, still_there, write_rows
+from pipeline.sink.flink_positions import POSITIONS, moved, positions_table
 from pipeline.sink.lease import Tenant
 from pipeline.sink.scan import ALWAYS_TRUE, compare, may_be_among, scan_rows, storage
 from pipeline.sink.tables import Mode, TableOptions
@@ -115,8 +129,52 @@ class LakeSink:
                     summary = newest_summary(self._table(identifier).metadata, dataset.name)
                 except NoSuchTableError:
                     summary = None
-                found[identifier] = Position.from_summary(summary) if summary else None
+                found[identifier] = self._position(identifier, summary) if summary else None
         return found
+
+    def _position(self, identifier: str, summary: dict[str, str]) -> Position:
+        """The position that a summary tells of; a Flink job's is in a table of its own."""
+        position = Position.from_summary(summary)
+        if FLINK not in summary:
+            return position
+        if summary[FLINK_AHEAD] != "0" and identifier != self._dead_letter_table:
+            raise Refused(
+                f"{identifier}: a Flink job has committed a checkpoint in part",
+                next_step="`bitlake submit` goes on from its last checkpoint and commits the rest; to go on"
+                " elsewhere stop that job first: `bitlake submit --stop`",
+            )
+        return self.flink_position(summary[DATASET], FlinkRun.of(summary), position)
+
+    def flink_position(self, dataset: str, run: FlinkRun, position: Position) -> Position:
+        """Where a Flink job's partitions were at the checkpoint that a position's epoch stands for."""
+        with explained(self._where), self._lock:
+            rows = self._flink_rows(dataset, run)
+        return moved(position, rows, position.epoch - int(run.start[EPOCH]))
+
+    def _flink_rows(self, dataset: str, run: FlinkRun) -> pa.Table:
+        table = iceberg.open_positions(self._catalog, positions_table(self._dead_letter_table))
+        wanted = And(compare(EqualTo, "dataset", dataset), compare(EqualTo, "run", run.run))
+        rows = pa.Table.from_batches(scan_rows(table, POSITIONS, wanted), POSITIONS)
+        return rows.filter((pc.field("dataset") == dataset) & (pc.field("run") == run.run))
+
+    def flink_tables(self) -> tuple[str, str]:
+        """The tables of dead letters and of positions that a Flink job needs, made if they are missing."""
+        with explained(self._where), self._lock:
+            places = self._dead_letter_table, positions_table(self._dead_letter_table)
+            iceberg.open_dead_letters(self._catalog, places[0])
+            iceberg.open_positions(self._catalog, places[1])
+        return places
+
+    def table(self, identifier: str) -> Table:
+        """A table as it is now."""
+        with explained(self._where), self._lock:
+            table = self._tables[identifier] = iceberg.load_table(self._catalog, identifier)
+        return table
+
+    def set_properties(self, identifier: str, properties: dict[str, str]) -> None:
+        """Set properties of a table."""
+        with explained(self._where), self._lock, self.table(identifier).transaction() as transaction:
+            transaction.set_properties(properties)
 
     def members(self, dataset: DatasetSchema) -> frozenset[str]:
         """The tables that the dataset's newest epoch went to, as the snapshots found by `positions` tell."""
@@ -161,6 +219,11 @@ class LakeSink:
                     self._write_lease(identifier, tenant.ended())
             except (Unavailable, Refused) as error:
                 log.warning("the lease of %s was not ended: %s", identifier, error)
+
+    def give_up_lease(self, identifier: str, owner: str) -> None:
+        """End the lease that an owner has on the dataset of a table."""
+        with explained(self._where), self._lock:
+            self._write_lease(identifier, Tenant(owner, "", 0).ended())
 
     def _write_lease(self, identifier: str, wanted: lease.Lease) -> None:
         table = self._tables[identifier] = iceberg.load_table(self._catalog, identifier)
@@ -251,12 +314,15 @@ class LakeSink:
                     log.warning("orphan data file %s stays: %s", file.path, error)
         self._uncommitted.pop(files.dataset, None)
 
-    def scan_versions(self, table: TableSchema, keys: pa.Table | None = None) -> Iterator[pa.RecordBatch]:
+    def scan_versions(
+        self, table: TableSchema, keys: pa.Table | None = None, snapshot: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """All rows of a table as it is now, open twins of closed rows included, as ``table.arrow``.
 
         Args:
             table: its schema.
             keys: only files that may hold rows of these are read; columns by name, without nulls.
+            snapshot: the table as it was then.
         """
         with explained(self._where):
             # Not the one at hand: an epoch may be about to be committed to that on another thread.
@@ -266,7 +332,7 @@ class LakeSink:
             if plain is not None:
                 for name in plain.column_names:
                     row_filter = And(row_filter, may_be_among(name, plain[name]))
-            yield from scan_rows(stored, table.arrow, row_filter)
+            yield from scan_rows(stored, table.arrow, row_filter, snapshot)
 
     def dead_letters(self, dataset: str, epoch: int) -> pa.Table:
         """The rows that an epoch of a dataset brought to the table of dead letters, as `DEAD_LETTERS`."""

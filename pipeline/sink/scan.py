@@ -18,6 +18,7 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask, Table
 
+from pipeline.sink.planning import data_files
 from pipeline.sink.types import from_iceberg
 
 ALWAYS_TRUE = AlwaysTrue()
@@ -26,7 +27,10 @@ MOST_LISTED = 200
 
 
 def scan_rows(
-    table: Table, layout: pa.Schema, row_filter: BooleanExpression = ALWAYS_TRUE
+    table: Table,
+    layout: pa.Schema,
+    row_filter: BooleanExpression = ALWAYS_TRUE,
+    snapshot: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a table in the columns and types of `layout`; a column the table lacks is null.
 
@@ -34,7 +38,7 @@ def scan_rows(
     """
     known = set(table.schema().column_names)
     columns = table.schema().select(*(name for name in layout.names if name in known))
-    for task in table.scan(row_filter=row_filter).plan_files():
+    for task in data_files(table, row_filter, snapshot):
         for batch in _batches(table, task, columns):
             yield as_layout(batch, layout)
 

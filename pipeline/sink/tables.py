@@ -19,6 +19,7 @@ from pipeline.schema import RESERVED, Column, Kind, TableSchema
 from pipeline.sink.catalog import until_made, while_busy
 from pipeline.sink.conventions import DATASET, JSON, KEY, MODE, TABLE
 from pipeline.sink.dead_letter_table import DEAD_LETTERS, DOCS
+from pipeline.sink.flink_positions import POSITIONS
 from pipeline.sink.partitions import partition_spec
 from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of, to_iceberg, widens
 
@@ -92,6 +93,18 @@ def open_dead_letters(catalog: Catalog, identifier: str) -> Table:
             )
         )
         return _create(catalog, identifier, schema, PartitionSpec(), BASE_PROPERTIES)
+
+
+def open_positions(catalog: Catalog, identifier: str) -> Table:
+    """The table of Flink jobs' positions, created if it is missing."""
+    try:
+        return load_table(catalog, identifier)
+    except NoSuchTableError:
+        fields = (
+            NestedField(number, f.name, arrow_to_iceberg(f.type), not f.nullable)
+            for number, f in enumerate(POSITIONS, start=1)
+        )
+        return _create(catalog, identifier, Schema(*fields), PartitionSpec(), BASE_PROPERTIES)
 
 
 @until_made

@@ -22,6 +22,7 @@ from pipeline.sink.conventions import KEY
 from pipeline.sink.epoch import TableRows
 from pipeline.sink.file_list import TableFiles
 from pipeline.sink.files import FileName, whole, write_rows
+from pipeline.sink.planning import data_files
 from pipeline.sink.scan import compare, may_be_among, read_task, storage
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def rewrite(table: Table, closed: pa.Table, name: FileName) -> tuple[list[DataFi
     taken: list[DataFile] = []
     put: list[DataFile] = []
     found = 0
-    for task in table.scan(row_filter=_may_hold_twins(closed, columns)).plan_files():
+    for task in data_files(table, _may_hold_twins(closed, columns)):
         twins = _matches(read_task(table, task, schema.select(*columns)), closed, columns)
         if not twins.any():
             continue
@@ -112,7 +113,7 @@ class Change:
         added = [file.data_file(specs, schema) for file in self.part.added]
         if not self.part.replaced:
             return added, []
-        live = {task.file.file_path: task.file for task in table.scan().plan_files()}
+        live = {task.file.file_path: task.file for task in data_files(table)}
         if all(path in live for path in self.part.replaced):
             kept = [file.data_file(specs, schema) for file in self.part.rewritten]
             return added + kept, [live[path] for path in self.part.replaced]

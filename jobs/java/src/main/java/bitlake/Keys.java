@@ -1,0 +1,73 @@
+package bitlake;
+
+import java.nio.ByteBuffer;
+import org.apache.flink.api.java.functions.KeySelector;
+import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
+import org.apache.flink.types.Row;
+
+/** Keys by which frames are sent: for each key group one integer that Flink assigns to it. */
+public final class Keys {
+  private Keys() {}
+
+  /** For each key group, an integer that, as a row of one field, belongs to it. */
+  public static int[] byGroup(int maxParallelism) {
+    int[] found = new int[maxParallelism];
+    java.util.Arrays.fill(found, -1);
+    int left = maxParallelism;
+    for (int candidate = 0; left > 0; candidate++) {
+      int group = KeyGroupRangeAssignment.assignToKeyGroup(Row.of(candidate), maxParallelism);
+      if (found[group] < 0) {
+        found[group] = candidate;
+        left--;
+      }
+    }
+    return found;
+  }
+
+  /** The key that a frame starts with. */
+  public static final class OfFrame implements KeySelector<byte[], Row> {
+    private static final long serialVersionUID = 1L;
+
+    @Override
+    public Row getKey(byte[] frame) {
+      return Row.of(ByteBuffer.wrap(frame).getInt());
+    }
+  }
+
+  /** The key in the first field of a row. */
+  public static final class OfRow implements KeySelector<Row, Row> {
+    private static final long serialVersionUID = 1L;
+
+    @Override
+    public Row getKey(Row row) {
+      return Row.of(row.getField(0));
+    }
+  }
+
+  /** The key of the partition that a record is of: partitions are spread evenly over the key groups. */
+  public static final class OfPartition implements KeySelector<byte[], Row> {
+    private static final long serialVersionUID = 1L;
+    private final int[] byGroup;
+    private final int first;
+
+    public OfPartition(int maxParallelism, int first) {
+      this.byGroup = byGroup(maxParallelism);
+      this.first = first;
+    }
+
+    @Override
+    public Row getKey(byte[] record) {
+      return Row.of(keyOf(ByteBuffer.wrap(record).getInt()));
+    }
+
+    int keyOf(int partition) {
+      return byGroup[spread(first + partition, byGroup.length)];
+    }
+
+    /** The i-th of the groups such that any first few of them are spread evenly (bits reversed). */
+    static int spread(int i, int groups) {
+      long reversed = Integer.toUnsignedLong(Integer.reverse(i));
+      return (int) ((reversed * groups) >>> 32);
+    }
+  }
+}

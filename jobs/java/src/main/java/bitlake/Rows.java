@@ -1,0 +1,81 @@
+package bitlake;
+
+import java.io.ByteArrayInputStream;
+import org.apache.flink.api.common.functions.OpenContext;
+import org.apache.flink.api.common.functions.RichFlatMapFunction;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.api.java.typeutils.ResultTypeQueryable;
+import org.apache.flink.api.python.shaded.org.apache.arrow.memory.BufferAllocator;
+import org.apache.flink.api.python.shaded.org.apache.arrow.vector.VectorSchemaRoot;
+import org.apache.flink.api.python.shaded.org.apache.arrow.vector.ipc.ArrowStreamReader;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.runtime.arrow.ArrowReader;
+import org.apache.flink.table.runtime.arrow.ArrowUtils;
+import org.apache.flink.table.runtime.typeutils.InternalTypeInfo;
+import org.apache.flink.table.types.logical.RowType;
+import org.apache.flink.types.RowKind;
+import org.apache.flink.util.Collector;
+
+/** Frames of Arrow record batches to rows; others' frames are passed over. */
+public final class Rows extends RichFlatMapFunction<byte[], RowData> implements ResultTypeQueryable<RowData> {
+  private static final long serialVersionUID = 1L;
+
+  private final int number;
+  private final boolean replacing;
+  private final RowType type;
+  private transient BufferAllocator allocator;
+
+  /**
+   * @param number what our frames begin with
+   * @param replacing also take frames that begin with the next number: their rows replace rows of the same identity
+   * @param type of the rows
+   */
+  public Rows(int number, boolean replacing, RowType type) {
+    this.number = number;
+    this.replacing = replacing;
+    this.type = type;
+  }
+
+  @Override
+  public void open(OpenContext context) {
+    allocator = ArrowUtils.getRootAllocator().newChildAllocator("rows", 0, Long.MAX_VALUE);
+  }
+
+  @Override
+  public void flatMap(byte[] frame, Collector<RowData> out) throws Exception {
+    int found = frame[0] & 255;
+    boolean replaces = replacing && found == number + 1;
+    if (found != number && !replaces) {
+      return;
+    }
+    try (ArrowStreamReader stream =
+        new ArrowStreamReader(new ByteArrayInputStream(frame, 1, frame.length - 1), allocator)) {
+      VectorSchemaRoot root = stream.getVectorSchemaRoot();
+      ArrowReader reader = ArrowUtils.createArrowReader(root, type);
+      while (stream.loadNextBatch()) {
+        for (int row = 0; row < root.getRowCount(); row++) {
+          RowData read = reader.read(row);
+          if (replaces) {
+            read.setRowKind(RowKind.DELETE);
+            out.collect(read);
+            read = reader.read(row);
+          }
+          read.setRowKind(RowKind.INSERT);
+          out.collect(read);
+        }
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    if (allocator != null) {
+      allocator.close();
+    }
+  }
+
+  @Override
+  public TypeInformation<RowData> getProducedType() {
+    return InternalTypeInfo.of(type);
+  }
+}

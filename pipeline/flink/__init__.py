@@ -1,0 +1,1 @@
+"""The Flink runtime: the same decoder and kernel inside a job on a cluster."""

@@ -1,0 +1,138 @@
+"""A Flink cluster by its REST API, as Flink's documentation has it under "Operations"."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
+
+from pipeline.errors import BitlakeError, Unavailable
+
+ENDED = ("FINISHED", "CANCELED", "FAILED")
+_POLL_SECONDS = 0.5
+
+
+class Cluster:
+    """The JobManager at an address.
+
+    Args:
+        options: the ``flink`` section of lake.yaml: ``rest.address`` and ``rest.port``.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.url = f"http://{options.get('rest.address', 'localhost')}:{options.get('rest.port', 8081)}"
+
+    def job(self, job: str) -> dict[str, Any]:
+        """A job's details."""
+        return self._ask("GET", f"/jobs/{job}")
+
+    def state(self, job: str) -> str | None:
+        """A job's state; None if the cluster does not know it."""
+        try:
+            return str(self.job(job)["state"])
+        except UnknownJob:
+            return None
+
+    def failure(self, job: str) -> str:
+        """Why a job failed last."""
+        told = self._ask("GET", f"/jobs/{job}/exceptions")
+        return str(told.get("root-exception") or _newest(told))
+
+    def cancel(self, job: str) -> None:
+        """Stop a job where it is; its last checkpoint stays."""
+        self._ask("PATCH", f"/jobs/{job}")
+
+    def stop(self, job: str, folder: str | None, *, drain: bool = False, patience: float = 600.0) -> str:
+        """Stop a job with a savepoint; where that is.
+
+        Raises:
+            BitlakeError: the savepoint failed; the job goes on.
+        """
+        body = {"drain": drain, **({"targetDirectory": folder} if folder else {})}
+        trigger = self._ask("POST", f"/jobs/{job}/stop", body)["request-id"]
+        return self._savepoint(job, trigger, patience)
+
+    def _savepoint(self, job: str, trigger: str, patience: float) -> str:
+        retrying = Retrying(
+            retry=retry_if_result(lambda told: told["status"]["id"] != "COMPLETED"),
+            stop=stop_after_delay(patience),
+            wait=wait_fixed(_POLL_SECONDS),
+        )
+        told = retrying(self._ask, "GET", f"/jobs/{job}/savepoints/{trigger}")["operation"]
+        if "failure-cause" in told:
+            raise BitlakeError(
+                f"the savepoint of job {job} failed: {_first(told['failure-cause'].get('stack-trace', ''))}",
+                next_step="see the JobManager's log; the job goes on unless it failed as well",
+            )
+        return str(told["location"])
+
+    def wait(self, job: str, states: tuple[str, ...] = ENDED, patience: float | None = None) -> str:
+        """Wait until a job is in one of some states; which."""
+        stop = stop_after_delay(patience) if patience else (lambda _: False)
+        retrying = Retrying(
+            retry=retry_if_result(lambda state: state not in (*states, *ENDED))
+            | retry_if_exception_type(Unavailable),
+            stop=stop,
+            wait=wait_fixed(_POLL_SECONDS),
+        )
+        return str(retrying(lambda: self.job(job)["state"]))
+
+    def wait_running(self, job: str, patience: float = 120.0) -> None:
+        """Wait until every task of a job runs.
+
+        Raises:
+            BitlakeError: it ended, failed, or did not get there in time.
+        """
+
+        def ready() -> bool:
+            told = self.job(job)
+            if told["state"] in (*ENDED, "FAILING", "RESTARTING"):
+                raise BitlakeError(f"job {job} is {told['state'].lower()}: {self.failure(job)[:500]}")
+            tasks = told["status-counts"]
+            return bool(tasks["RUNNING"] + tasks["FINISHED"] == sum(tasks.values()))
+
+        try:
+            Retrying(
+                retry=retry_if_result(lambda done: not done),
+                stop=stop_after_delay(patience),
+                wait=wait_fixed(_POLL_SECONDS),
+            )(ready)
+        except RetryError as error:
+            raise BitlakeError(
+                f"job {job} did not run within {patience:.0f} s",
+                next_step=f"see that the cluster has slots for it: {self.url}",
+            ) from error
+
+    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        try:
+            answer = requests.request(method, self.url + path, json=body, timeout=30)
+        except requests.RequestException as error:
+            raise Unavailable(
+                f"Flink does not answer at {self.url}: {error}",
+                next_step="check rest.address and rest.port under flink in lake.yaml, and the cluster",
+            ) from error
+        if answer.status_code == 404:
+            raise UnknownJob(f"{self.url}{path}: not known", next_step="see the jobs at " + self.url)
+        if not answer.ok:
+            raise BitlakeError(f"Flink refused {method} {path}: {_first(answer.text)}")
+        return dict(answer.json()) if answer.content else {}
+
+
+class UnknownJob(BitlakeError):
+    """The cluster has no such job."""
+
+
+def _newest(told: Mapping[str, Any]) -> str:
+    entries = told.get("exceptionHistory", {}).get("entries", [])
+    return str(entries[0]["stacktrace"]) if entries else "not known"
+
+
+def _first(text: str) -> str:
+    return text.strip()[:2000]

@@ -1,0 +1,54 @@
+"""Why a job stops that is not Flink's to mend."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+
+from pipeline.errors import BitlakeError
+from pipeline.schema import DatasetSchema, Kind
+
+_MARK = "bitlake-new-fields"
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A column that a table lacks, or has narrower.
+
+    Attributes:
+        dataset, table, name: where.
+        path: in the record, or in the array's element.
+        type: as lake.yaml spells it.
+    """
+
+    dataset: str
+    table: str
+    name: str
+    path: tuple[str, ...]
+    type: str
+
+
+class NewField(BitlakeError):
+    """The stream has a field that the tables have no column for: they are evolved, and the job goes on."""
+
+    @staticmethod
+    def between(known: DatasetSchema, read: DatasetSchema) -> "NewField":
+        """The error of a schema that grew; its text tells `new_fields` what has to be added."""
+        before = {(table.name, column) for table in known.tables for column in table.columns}
+        found = [
+            Grown(known.name, table.name, column.name, column.path, str(column.type))
+            for table in read.tables
+            for column in table.columns
+            if (table.name, column) not in before and column.type.kind is not Kind.UNKNOWN
+        ]
+        names = ", ".join(f"{one.table}.{one.name} ({one.type})" for one in found)
+        listed = json.dumps([asdict(one) for one in found])
+        return NewField(
+            f"'{known.name}': new fields in the stream: {names} <{_MARK} {listed} {_MARK}>",
+            next_step="`bitlake submit --wait` evolves the tables and goes on from the last checkpoint",
+        )
+
+
+def new_fields(failure: str) -> list[Grown]:
+    """What `NewField` told, from a stack trace that has it in it."""
+    found = re.search(f"<{_MARK} (.*?) {_MARK}>", failure, re.DOTALL)
+    return [Grown(**{**one, "path": tuple(one["path"])}) for one in json.loads(found[1])] if found else []

@@ -1,0 +1,155 @@
+"""The job's graph, built with Flink's Java API through PyFlink's gateway, uids and names fixed.
+
+Per dataset, `=>` being an exchange by key:
+
+    read (Kafka) => gather > decode => mark > apply > rows > Iceberg's sinks, by table, open and closed
+                             decode => the tables of dead letters and of positions
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+
+from pipeline.engine.arrival import topic_offsets
+from pipeline.flink.operators import BYTES, Apply, Decode
+from pipeline.flink.plan import DatasetPlan
+from pipeline.flink.rows import AT, DEAD
+
+GATHER_BYTES, GATHER_MILLIS = 4 << 20, 500
+"""A frame of raw records goes on when it is so large, or after so long."""
+_FRAME = Types.ROW([Types.INT(), BYTES])
+
+
+class Graph:
+    """Builds the graph of all datasets of a job.
+
+    Args:
+        environment: where it is built.
+        catalog: a Java `CatalogLoader`.
+        kafka: client properties by Kafka's names.
+        shared: identifiers of the tables of dead letters and of positions.
+        until_end: stop where the topics end now.
+    """
+
+    def __init__(
+        self,
+        environment: StreamExecutionEnvironment,
+        catalog: Any,
+        kafka: Mapping[str, str],
+        shared: tuple[str, str],
+        *,
+        until_end: bool,
+    ) -> None:
+        self._environment, self._java = environment, get_gateway().jvm
+        self._catalog, self._kafka, self._shared, self._until_end = catalog, kafka, shared, until_end
+        self._most = environment.get_max_parallelism()
+        self._row, self._key = (t.get_java_type_info() for t in (_FRAME, Types.ROW([Types.INT()])))
+        self._schemas: dict[str, Any] = {}
+
+    def build(self, plans: Sequence[DatasetPlan]) -> None:
+        """Add all datasets."""
+        dead, positions = [], []
+        for plan in plans:
+            decoded = self._decoded(plan)
+            self._applied(plan, decoded)
+            dead.append(decoded)
+            positions.append(decoded)
+        for number, identifier, streams, label in (
+            (DEAD, self._shared[0], dead, "dead letters"),
+            (AT, self._shared[1], positions, "positions"),
+        ):
+            for plan, stream in zip(plans, streams, strict=True):
+                self._sink(plan, stream, number, identifier, label, parallelism=1)
+
+    def _decoded(self, plan: DatasetPlan) -> Any:
+        """The stream of what `Decode` gives, in Java."""
+        name, ours = plan.config.name, self._java.bitlake
+        keys = ours.Keys.OfPartition(self._most, 0)
+        raw = self._source(plan)
+        gather = ours.Gather(keys, GATHER_BYTES, GATHER_MILLIS)
+        gathered = raw.keyBy(keys, self._key).transform(f"{name}: gather", self._row, gather)
+        gathered.uid(f"{name}-gather")
+        return self._python(gathered, Decode(plan), f"{name}: decode", f"{name}-decode")
+
+    def _applied(self, plan: DatasetPlan, decoded: Any) -> None:
+        name, ours = plan.config.name, self._java.bitlake
+        changes = decoded.filter(ours.Frames.Changes()).name(f"{name}: changes").uid(f"{name}-changes")
+        marked = changes.keyBy(ours.Keys.OfFrame(), self._key).transform(
+            f"{name}: mark", self._row, ours.Mark(self._most)
+        )
+        marked.uid(f"{name}-mark")
+        applied = self._python(marked, Apply(plan), f"{name}: apply", f"{name}-apply")
+        upsert = plan.config.mode.value == "upsert"
+        for number, table in enumerate(plan.schema.tables):
+            kinds = ("versions",) if upsert else ("open", "closed")
+            for closed, kind in enumerate(kinds):
+                self._sink(
+                    plan,
+                    applied,
+                    2 * number + closed,
+                    table.identifier,
+                    f"{table.name} {kind}",
+                    sinks=len(kinds),
+                    identity=[*(c.name for c in table.key), "system_from", "valid_from"] if upsert else None,
+                )
+
+    def _source(self, plan: DatasetPlan) -> Any:
+        kafka = self._java.org.apache.flink.connector.kafka.source
+        shaded = self._java.org.apache.flink.kafka.shaded.org.apache.kafka
+        initial = kafka.enumerator.initializer.OffsetsInitializer
+        builder = kafka.KafkaSource.builder().setTopics([plan.config.topic])
+        for key, value in self._kafka.items():
+            builder = builder.setProperty(key, value)
+        begin = topic_offsets(plan.start)
+        offsets = self._java.bitlake.Offsets.of(plan.config.topic, begin)
+        none = shaded.clients.consumer.OffsetResetStrategy.NONE
+        builder = builder.setStartingOffsets(initial.offsets(offsets, none) if begin else initial.earliest())
+        if self._until_end:
+            builder = builder.setBounded(initial.latest())
+        source = builder.setDeserializer(self._java.bitlake.RecordBytes()).build()
+        name = plan.config.name
+        none_late = self._java.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
+        stream = self._environment._j_stream_execution_environment.fromSource(
+            source, none_late, f"{name}: read"
+        )
+        return stream.uid(f"{name}-read")
+
+    def _python(self, stream: Any, function: Any, label: str, uid: str) -> Any:
+        """A Python function over frames that are by key already."""
+        utilities = self._java.org.apache.flink.streaming.api.datastream.DataStreamUtils
+        keyed = utilities.reinterpretAsKeyedStream(stream, self._java.bitlake.Keys.OfRow(), self._key)
+        made = KeyedStream(keyed, _FRAME, DataStream(stream)).process(function, output_type=BYTES)
+        return made.name(label).uid(uid)._j_data_stream
+
+    def _sink(
+        self,
+        plan: DatasetPlan,
+        frames: Any,
+        number: int,
+        identifier: str,
+        label: str,
+        *,
+        sinks: int = 1,
+        identity: list[str] | None = None,
+        parallelism: int | None = None,
+    ) -> None:
+        iceberg = self._java.org.apache.iceberg
+        table = self._catalog.loadCatalog().loadTable(iceberg.catalog.TableIdentifier.parse(identifier))
+        type_ = iceberg.flink.FlinkSchemaUtil.convert(table.schema())
+        suffix = f"{plan.config.name}-{label.replace(' ', '-')}"
+        rows = frames.flatMap(self._java.bitlake.Rows(number, identity is not None, type_))
+        rows = rows.name(f"{plan.config.name}: rows of {label}").uid(f"{suffix}-rows")
+        loader = iceberg.flink.TableLoader.fromCatalog(
+            self._catalog, iceberg.catalog.TableIdentifier.parse(identifier)
+        )
+        builder = iceberg.flink.sink.IcebergSink.forRowData(rows).tableLoader(loader).uidSuffix(suffix)
+        builder = builder.distributionMode(iceberg.DistributionMode.NONE)
+        builder = builder.writeParallelism(parallelism or self._environment.get_parallelism())
+        for key, value in plan.summary(sinks).items():
+            builder = builder.setSnapshotProperty(key, value)
+        if identity is not None:
+            builder = builder.equalityFieldColumns(identity)
+        builder.append()

@@ -1,0 +1,224 @@
+"""What the job does in Python: decoding, keyed by partition; applying, keyed by business key.
+
+Both work on frames (see `pipeline.flink.frames`), in Flink's thread mode: inside of a TaskManager's process.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyflink.common import Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, ValueState, ValueStateDescriptor
+
+from pipeline.config import ValidEnd, ValidTime
+from pipeline.decode import NEVER_AHEAD, Decoder
+from pipeline.engine.arrival import clock_of
+from pipeline.engine.changes import changes_of
+from pipeline.engine.dead_letters import Origin, buried, dead_rows
+from pipeline.engine.options import decode_options
+from pipeline.engine.rebuild import rebuild
+from pipeline.engine.timelines import new_rows
+from pipeline.flink.errors import NewField
+from pipeline.flink.frames import END, group_of, joined, mark_of, records_of, split
+from pipeline.flink.plan import DatasetPlan
+from pipeline.flink.rows import AT, DEAD, frame, framed
+from pipeline.flink.timelines import FlinkTimelines
+from pipeline.sink.catalog import open_catalog
+from pipeline.sink.flink_positions import POSITIONS
+from pipeline.sink.lake_sink import LakeSink
+from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
+from pipeline.temporal.change import NONE_GIVEN
+from pipeline.temporal.keys import HASH
+from pipeline.temporal.store import Ints
+from pipeline.versions.gather import gather
+from state.flink import FlinkKeys
+
+log = logging.getLogger(__name__)
+
+BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+EMIT_ROWS = 50_000
+"""Version rows that are handed on at once, or fewer before a checkpoint."""
+DEAD_BYTES = 16 << 20
+"""Bytes of dead letters that are handed on before a checkpoint asks for them."""
+
+
+class Decode(KeyedProcessFunction):
+    """Raw frames of a partition to frames of changes; keeps the partition's clock and position."""
+
+    def __init__(self, plan: DatasetPlan) -> None:
+        self._plan = plan
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Make the decoder and find the state."""
+        plan = self._plan
+        self._decoder = Decoder(plan.schema, decode_options(plan.config, envelope=False), plan.seed)
+        self._groups = np.array(plan.groups, np.int64)
+        self._clock = _longs(runtime_context, "clock")
+        self._offset = _longs(runtime_context, "offset")
+        self._checkpoint = _longs(runtime_context, "checkpoint")
+        self._dead: defaultdict[int, list[pa.Table]] = defaultdict(list)
+        metrics = (
+            runtime_context.get_metrics_group().add_group("bitlake").add_group("dataset", plan.config.name)
+        )
+        self._records, self._letters = metrics.counter("records"), metrics.counter("dead_letters")
+
+    def process_element(self, value: bytes, _: KeyedProcessFunction.Context) -> Iterator[bytes]:
+        """Decode a frame, or tell before a checkpoint where the partition is."""
+        mark = mark_of(value)
+        if mark is not None:
+            yield from self._told(mark.of, mark.checkpoint)
+            return
+        block = records_of(value, self._plan.config.topic, time.time_ns() // 1000)
+        yield from self._decoded(block)
+
+    def _decoded(self, block: KafkaBlock) -> Iterator[bytes]:
+        plan, partition, now = self._plan, block.partition, block.fetched_at
+        batch = self._decoder.decode(
+            block.buffer,
+            block.starts,
+            block.ends,
+            (block.key_starts, block.key_ends),
+            np.where(block.timestamps == NO_TIMESTAMP, now, block.timestamps),
+            latest=NEVER_AHEAD if block.log_append else now + plan.max_ahead,
+        )
+        if self._decoder.schema != plan.schema:
+            raise NewField.between(plan.schema, self._decoder.schema)
+        stamps = np.where(batch.ahead, NONE_GIVEN, batch.timestamp)
+        changes = changes_of(batch, block.offsets, stamps)
+        before = self._clock.value()
+        clock = clock_of(plan.start, partition) if before is None else before
+        clocks = np.maximum(np.maximum.accumulate(stamps), clock)
+        origin = Origin(plan.config.topic, partition, envelope=False)
+        letters = buried(batch, block, changes, slice(0, len(batch)), clock, origin)
+        if letters is not None:
+            self._dead[partition].append(letters)
+            self._letters.inc(len(letters))
+        self._records.inc(len(batch))
+        self._clock.update(int(clocks[-1]))
+        self._offset.update(block.next_offset)
+        for _, part in split(batch, changes, clocks, partition, self._groups):
+            yield part
+        if sum(rows.nbytes for rows in self._dead[partition]) > DEAD_BYTES:
+            yield from self._buried(partition, (self._checkpoint.value() or 0) + 1)
+
+    def _told(self, partition: int, checkpoint: int) -> Iterator[bytes]:
+        last, offset, clock = self._checkpoint.value(), self._offset.value(), self._clock.value()
+        if checkpoint == END:
+            checkpoint = (last or 0) + 1
+        self._checkpoint.update(checkpoint)
+        yield from self._buried(partition, checkpoint)
+        if offset is None:
+            return
+        plan = self._plan
+        stamp = None if clock is None or clock == NONE_GIVEN else clock
+        row = [plan.config.name, plan.run, checkpoint, partition, offset, stamp]
+        columns = [pa.array([value], field.type) for value, field in zip(row, POSITIONS, strict=True)]
+        yield frame(AT, pa.Table.from_arrays(columns, schema=POSITIONS))
+
+    def _buried(self, partition: int, checkpoint: int) -> Iterator[bytes]:
+        letters = self._dead.pop(partition, None)
+        if letters:
+            yield frame(DEAD, dead_rows(letters, self._plan.config.name, self._plan.start.epoch + checkpoint))
+
+
+class Apply(KeyedProcessFunction):
+    """Frames of changes to version rows; timelines are in memory, and in the state before a checkpoint."""
+
+    def __init__(self, plan: DatasetPlan) -> None:
+        self._plan = plan
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Begin with nothing in memory: keys come from the state as they are met."""
+        config = self._plan.config
+        state = runtime_context.get_map_state(MapStateDescriptor("timelines", BYTES, BYTES))
+        self._timelines = FlinkTimelines(
+            FlinkKeys(state),
+            dated=config.valid_time is ValidTime.DATE,
+            next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
+        )
+        self._begun: ValueState = runtime_context.get_state(ValueStateDescriptor("begun", Types.BOOLEAN()))
+        self._rows = new_rows()
+        self._own: defaultdict[int, list[Ints]] = defaultdict(list)
+        self._met = set[int]()
+        self._group_of = np.array(self._plan.groups, np.int64)
+        metrics = runtime_context.get_metrics_group().add_group("bitlake").add_group("dataset", config.name)
+        self._changes, self._versions = metrics.counter("changes"), metrics.counter("version_rows")
+
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
+        """Apply a frame, or write down before a checkpoint what changed."""
+        group: Any = ctx.get_current_key()
+        if group not in self._met:
+            self._begin(group)
+        if mark_of(value) is not None:
+            yield from self._emitted()
+            self._timelines.write_keys(self._numbers(group))
+            return
+        timelines, part = self._timelines, joined(value)
+        before = timelines.current.count
+        admitted = timelines.admit_changes(
+            part.changes, part.keys, part.key_start, part.key_hash, part.partition, NONE_GIVEN
+        )
+        after = timelines.current.count
+        if after > before:
+            self._own[group].append(np.arange(before, after))
+        while admitted.done < len(part.key_hash):
+            timelines.apply(admitted, self._plan.schema, self._rows)
+            if int(self._rows.filled[0]) >= EMIT_ROWS:
+                yield from self._emitted()
+        self._changes.inc(int(np.count_nonzero(part.changes.outcome)))
+
+    def _begin(self, group: int) -> None:
+        """Make sure that the state has what the tables held where the run began.
+
+        A key group that no checkpoint has written yet is built from the tables, and so are all others of this
+        subtask: they are written before the first checkpoint.
+        """
+        if not self._begun.value():
+            if not self._met and self._plan.snapshots:
+                self._build()
+            self._begun.update(True)
+        self._met.add(group)
+
+    def _build(self) -> None:
+        plan, timelines = self._plan, self._timelines
+        sink = LakeSink(open_catalog(plan.catalog), plan.dead_letters)
+        rebuild(sink, plan.schema, timelines, plan.seed, plan.snapshots)
+        count = timelines.current.count
+        groups = self._group_of[group_of(timelines.current.keys.known[:count, HASH], len(plan.groups))]
+        order = np.argsort(groups, kind="stable")
+        edges = np.flatnonzero(np.diff(groups[order])) + 1
+        for numbers in np.split(order, edges):
+            if numbers.size:
+                self._own[int(groups[numbers[0]])].append(numbers)
+        log.info("built the state from the tables", extra={"dataset": plan.config.name, "keys": count})
+
+    def _numbers(self, group: int) -> Ints:
+        """The keys of a key group, by number."""
+        parts = self._own[group]
+        if len(parts) > 1:
+            self._own[group] = parts = [np.concatenate(parts)]
+        return parts[0] if parts else np.empty(0, np.int64)
+
+    def _emitted(self) -> Iterator[bytes]:
+        filled = int(self._rows.filled[0])
+        if not filled:
+            return
+        timelines, plan = self._timelines, self._plan
+        fields = self._rows.fields[:filled]
+        tables = gather(
+            plan.schema, plan.config.topic, timelines.current.store, timelines.current.keys, fields
+        )
+        for number, table in enumerate(tables):
+            yield from framed(2 * number, table.open)
+            yield from framed(2 * number + 1, table.closed)
+        self._versions.inc(filled)
+        self._rows.filled[0] = 0
+
+
+def _longs(context: RuntimeContext, name: str) -> ValueState:
+    return context.get_state(ValueStateDescriptor(name, Types.LONG()))

@@ -1,0 +1,41 @@
+"""Rows as frames of Arrow record batches, for `bitlake.Rows` to read in Java."""
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+AT, DEAD = 255, 254
+"""What frames begin with that are no version rows; those begin with twice their table's number, plus one if
+closed."""
+
+
+def framed(number: int, chunks: Iterable[pa.Table]) -> Iterator[bytes]:
+    """One frame for each chunk that has rows."""
+    for chunk in chunks:
+        if len(chunk):
+            yield frame(number, chunk)
+
+
+def frame(number: int, rows: pa.Table) -> bytes:
+    """Rows after a number (one byte), in the types that Flink's reader of Arrow knows."""
+    schema = pa.schema([pa.field(field.name, _plain(field.type)) for field in rows.schema])
+    columns = [_as(column, field.type) for column, field in zip(rows.columns, schema, strict=True)]
+    out = pa.BufferOutputStream()
+    out.write(bytes((number,)))
+    with pa.ipc.new_stream(out, schema) as stream:
+        stream.write_table(pa.Table.from_arrays(columns, schema=schema).combine_chunks())
+    return out.getvalue().to_pybytes()
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(type_):
+        return _plain(type_.value_type)
+    if pa.types.is_timestamp(type_):
+        return pa.timestamp("us")
+    return pa.binary(16) if isinstance(type_, pa.UuidType) else type_
+
+
+def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    if isinstance(column.type, pa.UuidType):
+        return pa.chunked_array([chunk.storage for chunk in column.chunks], type_)
+    return column if column.type == type_ else column.cast(type_)

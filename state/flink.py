@@ -1,0 +1,45 @@
+"""Keys in Flink's keyed state: a map state, in Flink's RocksDB, of the key group being processed.
+
+Many keys cross to Java and back in one array of bytes (`bitlake.States`): a crossing costs some look-ups.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+_LENGTH = struct.Struct("<i")
+
+
+class FlinkKeys:
+    """What the timelines need of a state backend, over a map state from bytes to bytes in thread mode.
+
+    Args:
+        state: PyFlink's `MapState`; what it holds depends on the key that Flink is at.
+    """
+
+    def __init__(self, state: Any) -> None:
+        from pemja import findClass
+
+        self._java, self._state = findClass("bitlake.States"), state._state
+
+    def keys(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Stored keys' values, in the order asked."""
+        packed: bytes = self._java.getMany(self._state, _packed(keys))
+        values: list[bytes | None] = []
+        at = 0
+        for _ in keys:
+            (length,) = _LENGTH.unpack_from(packed, at)
+            at += _LENGTH.size
+            values.append(None if length < 0 else packed[at : at + length])
+            at += max(length, 0)
+        return values
+
+    def store(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Set keys' values."""
+        if keys:
+            both = [part for pair in zip(keys, values, strict=True) for part in pair]
+            self._java.putMany(self._state, _packed(both))
+
+
+def _packed(parts: Sequence[bytes]) -> bytes:
+    return b"".join([piece for part in parts for piece in (_LENGTH.pack(len(part)), part)])
