@@ -33,6 +33,10 @@ class Cluster:
         """A job's details."""
         return self._ask("GET", f"/jobs/{job}")
 
+    def running(self) -> list[str]:
+        """The jobs that have not ended."""
+        return [job["id"] for job in self._ask("GET", "/jobs")["jobs"] if job["status"] not in ENDED]
+
     def state(self, job: str) -> str | None:
         """A job's state; None if the cluster does not know it."""
         try:

@@ -15,7 +15,6 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline import Lake
-from pipeline.flink.cluster import Cluster
 from stack.control import Background
 from stack.flink import JobManager
 from stack.kafka import Broker
@@ -52,7 +51,7 @@ class FlinkPlace:
         self._plain = entry | {"name": name, "on_new_field": entry.get("on_new_field", "ignore")}
         self.entry = self._plain | {"topic": name, "table": f"ref.{name}"}
         self.model, self._ends = Model(self.entry), Counter[int]()
-        self._kafka = dict(stack.server(Broker).addresses)
+        self._kafka = dict(stack.server(Broker).addresses())
         flink = {
             "rest.address": "127.0.0.1",
             "rest.port": stack.server(JobManager).ports["rest"],
@@ -72,7 +71,6 @@ class FlinkPlace:
         (folder / "lake.yaml").write_text(json.dumps(content))
         admin = AdminClient(self._kafka)
         admin.create_topics([NewTopic(name, PARTITIONS, 1, config={"retention.ms": "-1"})])[name].result(30)
-        self.cluster = Cluster(flink)
 
     @property
     def lake(self) -> Lake:

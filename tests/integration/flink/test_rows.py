@@ -1,15 +1,27 @@
-"""The Flink job on a real cluster: its rows are the naive model's, and so are those of whoever goes on from them."""
+"""The Flink job on a real cluster: its rows are the naive model's, and so are its successors'."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.flink.cluster import Cluster
 from stack.control import Background
 from tests.faults.runs import BONDS
 from tests.integration.flink.place import FlinkPlace
 from tests.model.decoding import Record
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.usefixtures("job")]
+
+
+@pytest.fixture
+def job(stack: Background) -> Iterator[None]:
+    """What a test leaves running is cancelled: the stack has one slot."""
+    yield
+    cluster = Cluster(stack.sections()["flink"])
+    for left in cluster.running():
+        cluster.cancel(left)
+        cluster.wait(left)
 
 
 @pytest.mark.parametrize("mode", ["append", "upsert"])
@@ -29,7 +41,7 @@ def test_rows_are_the_models_and_pass_from_runtime_to_runtime(
 
 
 def test_a_job_is_stopped_and_goes_on_from_its_savepoint(stack: Background, tmp_path: Path) -> None:
-    place = FlinkPlace(tmp_path, stack, BONDS, seed=21)
+    place = FlinkPlace(tmp_path, stack, BONDS | {"on_new_field": "ignore"}, seed=21)
     place.grow(60)
     first = place.submit()
     place.grow(30)
