@@ -54,7 +54,7 @@ def _submit(
     """Submit the Flink job that writes datasets; it goes on from its last checkpoint, or from the tables."""
     lake, chosen = _chosen(datasets)
     if stop:
-        from pipeline.flink.submission import stop as stop_job
+        from pipeline.flink.job import stop as stop_job
 
         settings.output.record(stop_job(lake, chosen))
         return
@@ -82,20 +82,27 @@ def _rescale(
 ) -> None:
     """Change the parallelism of the job that writes datasets, through a savepoint."""
     from pipeline.flink.cluster import Cluster
-    from pipeline.flink.submission import running, stop
+    from pipeline.flink.job import running, stop
 
     lake, chosen = _chosen(datasets)
     names = [dataset.name for dataset in chosen]
-    before = running(lake, chosen)
-    begun = time.monotonic()
+    before, cluster = running(lake, chosen), Cluster(lake.flink)
+    begun, started = time.monotonic(), list[str]()
     stopped = stop(lake, chosen)
+
+    def go_on(wanted: int) -> str:
+        started.append(_started(names, [], wanted))
+        cluster.wait_running(started[-1])
+        return started[-1]
+
     try:
-        job = _started(names, [], parallelism)
-        Cluster(lake.flink).wait_running(job)
+        job = go_on(parallelism)
     except BitlakeError as error:
         log.warning("going on with a parallelism of %d again: %s", before.parallelism, error.message)
-        job = _started(names, ["--take-over"], before.parallelism)
-        Cluster(lake.flink).wait_running(job)
+        for failed in started:
+            cluster.cancel(failed)
+            cluster.wait(failed)
+        job = go_on(before.parallelism)
         raise Refused(
             f"the job could not run with a parallelism of {parallelism}: {error.message}",
             next_step=f"it runs on as before, as job {job}; see that the cluster has {parallelism} slots",

@@ -26,7 +26,10 @@ class PostgreSQL(Server):
         _programs()
 
     def prepare(self) -> None:
-        """Make an empty database, once."""
+        """Make an empty database, once; what one that was killed left behind goes."""
+        processes.sweep(self.folder)
+        # It names a pid, which PostgreSQL takes for another server as long as nobody has reaped it.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
         if (self._data / "PG_VERSION").exists():
             return
         secret = self.folder / "password"

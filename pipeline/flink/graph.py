@@ -51,18 +51,12 @@ class Graph:
 
     def build(self, plans: Sequence[DatasetPlan]) -> None:
         """Add all datasets."""
-        dead, positions = [], []
+        dead_letters, positions = self._shared
         for plan in plans:
             decoded = self._decoded(plan)
             self._applied(plan, decoded)
-            dead.append(decoded)
-            positions.append(decoded)
-        for number, identifier, streams, label in (
-            (DEAD, self._shared[0], dead, "dead letters"),
-            (AT, self._shared[1], positions, "positions"),
-        ):
-            for plan, stream in zip(plans, streams, strict=True):
-                self._sink(plan, stream, number, identifier, label, parallelism=1)
+            self._sink(plan, decoded, DEAD, dead_letters, "dead letters", parallelism=1)
+            self._sink(plan, decoded, AT, positions, "positions", parallelism=1)
 
     def _decoded(self, plan: DatasetPlan) -> Any:
         """The stream of what `Decode` gives, in Java."""

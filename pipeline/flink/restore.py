@@ -32,6 +32,7 @@ def restore_point(
     run: str,
     jobs: Sequence[str],
     savepoints: Iterable[str],
+    wanted: str | None,
     checkpoints: str | None,
     catalog: Mapping[str, Any],
     tables: Sequence[tuple[Metadata[Any], str]],
@@ -42,22 +43,28 @@ def restore_point(
         run: the run.
         jobs: its jobs' ids.
         savepoints: places of savepoints.
+        wanted: the only one to go on from, if there is one.
         checkpoints: the folder of Flink's checkpoints, if it has one.
         catalog: where credentials for an object store are.
         tables: the tables' metadata, each with its dataset.
 
     Raises:
-        Refused: the tables hold parts of a checkpoint that none of the restore points has: going on from one
-            of them would write rows twice, going on from the tables would lose some.
+        Refused: `wanted` is older than the tables; or they hold parts of a checkpoint that no restore point
+            has: going on from an older one would write rows twice, going on from the tables would lose some.
     """
     done = [_committed(metadata, dataset, run) for metadata, dataset in tables]
     most = max((high for _, high in done), default=0)
-    found = [_read(place, catalog) for place in savepoints]
-    if checkpoints:
+    found = [_read(place, catalog) for place in ([wanted] if wanted else savepoints)]
+    if checkpoints and not wanted:
         found += [point for job in jobs for point in _listed(f"{checkpoints.rstrip('/')}/{job}", catalog)]
     best = max(found, key=lambda point: point.checkpoint, default=None)
     if best is not None and best.checkpoint >= most:
         return best
+    if wanted is not None:
+        raise Refused(
+            f"{wanted} is older than the tables: they hold checkpoint {most} of the Flink job",
+            next_step="leave --from-savepoint out: the job goes on from what holds all, or from the tables",
+        )
     if all(low == most for low, _ in done):
         return None
     older = f"; the newest restore point is of checkpoint {best.checkpoint}" if best else ""

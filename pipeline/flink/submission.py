@@ -1,20 +1,19 @@
 """Submitting the job: where each dataset goes on, the graph, the lease."""
 
-import json
 import logging
 import secrets
 import sys
-import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipeline.config import DatasetConfig, LakeConfig, dataset_schema
 from pipeline.engine.arrival import begin_topic, topic_offsets
 from pipeline.engine.recover import agreed
-from pipeline.errors import BitlakeError, Refused
+from pipeline.errors import Refused
 from pipeline.flink.cluster import ENDED, Cluster
+from pipeline.flink.job import JOB, Job
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.restore import RestorePoint, restore_point
 from pipeline.schema import DatasetSchema
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-JOB = "bitlake.flink-job"
-"""Property of a dataset's first table: the job that writes it, and what its successors need."""
 FOR_GOOD = 100 * 365 * 86_400.0
 """Seconds of a job's lease: its sinks can't renew it, so that it ends when the job is stopped by us."""
 MAX_PARALLELISM = 128
@@ -48,49 +45,6 @@ _DEFAULTS = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """A job as a table's property remembers it.
-
-    Attributes:
-        run: the line of jobs that it belongs to.
-        jobs: their ids, the newest last.
-        seed: of the keys' hashes.
-        start: the summary of the position that the run began at.
-        snapshots: by table, the snapshot that it began with.
-        savepoint: where the newest job was stopped, if it was.
-        cluster: the address of its REST API.
-        parallelism: of the newest job.
-    """
-
-    run: str
-    jobs: tuple[str, ...]
-    seed: int
-    start: dict[str, str]
-    snapshots: dict[str, int]
-    savepoint: str | None = None
-    cluster: str = ""
-    parallelism: int = 1
-
-    @property
-    def owner(self) -> str:
-        """As whom it holds the lease."""
-        return f"flink-{self.run}"
-
-    def to_json(self) -> str:
-        """As the table carries it."""
-        return json.dumps(asdict(self))
-
-    @staticmethod
-    def of(properties: Mapping[str, str]) -> "Job | None":
-        """The job in a table's properties."""
-        text = properties.get(JOB)
-        if not text:
-            return None
-        content = json.loads(text)
-        return Job(**{**content, "jobs": tuple(content["jobs"])})
-
-
 class Submission:
     """Submits one job that writes some datasets of a lake.
 
@@ -98,7 +52,7 @@ class Submission:
         lake: the configuration.
         datasets: which of them.
         take_over: take datasets from writers that hold them.
-        until_end: the job stops where the topics end now.
+        until_end: the job stops where the topics end now; it goes on from the tables.
         fresh: go on from the tables, whatever checkpoints there are.
         savepoint: go on from this one.
         parallelism: else as `flink` says.
@@ -116,7 +70,8 @@ class Submission:
         parallelism: int | None = None,
     ) -> None:
         self._lake, self._datasets = lake, datasets
-        self._take_over, self._until_end, self._fresh = take_over, until_end, fresh
+        # What Kafka's source restores has no end to stop at.
+        self._take_over, self._until_end, self._fresh = take_over, until_end, fresh or until_end
         self._savepoint = savepoint
         self._options = {**_DEFAULTS, **{key: str(value) for key, value in lake.flink.items()}}
         if parallelism is not None:
@@ -188,7 +143,7 @@ class Submission:
 
     def _refuse_running(self, jobs: Sequence[Job | None]) -> None:
         for job in jobs:
-            if job is None or not job.jobs or self._take_over:
+            if job is None or not job.jobs:
                 continue
             state = self._cluster.state(job.jobs[-1])
             if state is not None and state not in ENDED:
@@ -201,9 +156,13 @@ class Submission:
         self, schemas: Sequence[DatasetSchema], jobs: Sequence[Job | None]
     ) -> RestorePoint | None:
         known = [job for job in jobs if job is not None]
-        if self._fresh or not known:
-            return None
-        if len({job.run for job in known}) > 1:
+        if self._fresh or len({job.run for job in known}) != 1:
+            if self._savepoint is not None:
+                raise Refused(
+                    f"the job goes on from the tables, not from {self._savepoint}",
+                    next_step="leave --from-savepoint out; or --until-end and --fresh, if the tables were"
+                    " written by the job of that savepoint last",
+                )
             return None
         tables = [
             (self._sink.table(table.identifier).metadata, schema.name)
@@ -214,7 +173,8 @@ class Submission:
         return restore_point(
             known[0].run,
             [*known[0].jobs],
-            [place for place in (self._savepoint, known[0].savepoint) if place],
+            [place for place in (known[0].savepoint,) if place],
+            self._savepoint,
             self._options.get("execution.checkpointing.dir"),
             self._lake.catalog,
             tables,
@@ -308,58 +268,3 @@ class Submission:
         Graph(environment, loader, kafka, shared, until_end=self._until_end).build(plans)
         names = ", ".join(plan.config.name for plan in plans)
         return str(environment.execute_async(f"bitlake: {names}").get_job_id())
-
-
-def stop(lake: LakeConfig, datasets: Sequence[DatasetConfig], *, folder: str | None = None) -> dict[str, Any]:
-    """Stop the job that writes some datasets, with a savepoint, and let go of their leases.
-
-    One that has ended already only loses its leases: then there is no new savepoint.
-
-    Returns:
-        The job's id, its savepoint and the seconds it took.
-
-    Raises:
-        Refused: no job writes them.
-        BitlakeError: the savepoint failed.
-    """
-    sink, cluster = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table), Cluster(lake.flink)
-    jobs = _jobs(sink, datasets)
-    job, begun = _newest(jobs), time.monotonic()
-    state, place = cluster.state(job.jobs[-1]), job.savepoint
-    if state is not None and state not in ENDED:
-        place = cluster.stop(job.jobs[-1], folder)
-        ended = cluster.wait(job.jobs[-1], patience=600)
-        if ended != "FINISHED":
-            why = cluster.failure(job.jobs[-1])[:1000]
-            raise BitlakeError(f"job {job.jobs[-1]} ended as {ended} after its savepoint: {why}")
-    for name, one in jobs.items():
-        sink.set_properties(name, {JOB: replace(one, savepoint=place).to_json()})
-        sink.give_up_lease(name, one.owner)
-    return {"job": job.jobs[-1], "savepoint": place, "seconds": round(time.monotonic() - begun, 3)}
-
-
-def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:
-    """The job that writes some datasets.
-
-    Raises:
-        Refused: none does.
-    """
-    sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
-    job = _newest(_jobs(sink, datasets))
-    state = Cluster(lake.flink).state(job.jobs[-1])
-    if state is None or state in ENDED:
-        raise Refused("no Flink job writes these datasets", next_step="`bitlake submit` starts one")
-    return job
-
-
-def _jobs(sink: LakeSink, datasets: Sequence[DatasetConfig]) -> dict[str, Job]:
-    """The jobs that wrote datasets last, by their first table."""
-    names = [dataset_schema(config).parent.identifier for config in datasets]
-    found = {name: Job.of(sink.table(name).properties) for name in names}
-    return {name: job for name, job in found.items() if job is not None and job.jobs}
-
-
-def _newest(jobs: Mapping[str, Job]) -> Job:
-    if not jobs:
-        raise Refused("no Flink job writes these datasets", next_step="`bitlake submit` starts one")
-    return next(iter(jobs.values()))

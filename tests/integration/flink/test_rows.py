@@ -29,32 +29,48 @@ def test_rows_are_the_models_and_pass_from_runtime_to_runtime(
     stack: Background, tmp_path: Path, mode: str
 ) -> None:
     place = FlinkPlace(tmp_path, stack, BONDS | {"mode": mode}, seed=11)
-    place.grow(120)
+    place.topic.grow(120)
     place.submit("--until-end", "--wait")
     place.check()
-    place.grow(40)
+    place.topic.grow(40)
     place.bitlake("run", "--until-end", "--take-over")
     place.check()
-    place.grow(40)
+    place.topic.grow(40)
     place.submit("--until-end", "--wait")
     place.check()
 
 
 def test_a_job_is_stopped_and_goes_on_from_its_savepoint(stack: Background, tmp_path: Path) -> None:
     place = FlinkPlace(tmp_path, stack, BONDS | {"on_new_field": "ignore"}, seed=21)
-    place.grow(60)
+    place.topic.grow(60)
     first = place.submit()
-    place.grow(30)
+    place.topic.grow(30)
     place.read_all()
     refused = place.bitlake("submit", fails=True)
     assert first in refused["error"]
     stopped = place.bitlake("submit", "--stop")
     assert stopped["savepoint"].startswith("s3://")
-    place.grow(30)
+    place.topic.grow(30)
     place.submit()
     place.read_all()
     place.check()
     place.bitlake("submit", "--stop")
+    place.check()
+
+
+def test_a_savepoint_older_than_the_tables_is_refused(stack: Background, tmp_path: Path) -> None:
+    place = FlinkPlace(tmp_path, stack, BONDS | {"on_new_field": "ignore"}, seed=31)
+    place.topic.grow(30)
+    place.submit()
+    place.read_all()
+    older = place.bitlake("submit", "--stop")["savepoint"]
+    place.topic.grow(30)
+    place.submit()
+    place.read_all()
+    place.bitlake("submit", "--stop")
+    assert "older than the tables" in place.bitlake("submit", "--from-savepoint", older, fails=True)["error"]
+    place.topic.grow(10)
+    place.submit("--until-end", "--wait")
     place.check()
 
 
@@ -65,12 +81,12 @@ def test_a_new_field_stops_the_job_until_the_tables_have_it(stack: Background, t
         b'{"isin": "A", "at": "2024-01-01", "n": 1}',
         b'{"isin": "A", "at": "2024-02-01", "n": 2, "rating": "AA"}',
     )
-    place.add(
+    place.topic.add(
         [
             Record(value, key=b"A", timestamp=1_700_000_000_000_000 + i, partition=1)
             for i, value in enumerate(values)
         ]
     )
     place.submit("--until-end", "--wait")
-    rows = place.lake.timeline(place.entry["name"], system="now").to_pylist()
+    rows = place.lake.timeline(place.topic.entry["name"], system="now").to_pylist()
     assert [(row["n"], row["rating"]) for row in rows] == [(1, None), (2, "AA")]

@@ -1,0 +1,114 @@
+"""The Flink job of datasets, as a property of their first tables remembers it; and how it is stopped."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipeline.config import DatasetConfig, LakeConfig, dataset_schema
+from pipeline.errors import BitlakeError, Refused
+from pipeline.flink.cluster import ENDED, Cluster
+from pipeline.sink.catalog import open_catalog
+from pipeline.sink.lake_sink import LakeSink
+
+JOB = "bitlake.flink-job"
+"""Property of a dataset's first table: the job that writes it, and what its successors need."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as a table's property remembers it.
+
+    Attributes:
+        run: the line of jobs that it belongs to.
+        jobs: their ids, the newest last.
+        seed: of the keys' hashes.
+        start: the summary of the position that the run began at.
+        snapshots: by table, the snapshot that it began with.
+        savepoint: where the newest job was stopped, if it was.
+        cluster: the address of its REST API.
+        parallelism: of the newest job.
+    """
+
+    run: str
+    jobs: tuple[str, ...]
+    seed: int
+    start: dict[str, str]
+    snapshots: dict[str, int]
+    savepoint: str | None = None
+    cluster: str = ""
+    parallelism: int = 1
+
+    @property
+    def owner(self) -> str:
+        """As whom it holds the lease."""
+        return f"flink-{self.run}"
+
+    def to_json(self) -> str:
+        """As the table carries it."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def of(properties: Mapping[str, str]) -> "Job | None":
+        """The job in a table's properties."""
+        text = properties.get(JOB)
+        if not text:
+            return None
+        content = json.loads(text)
+        return Job(**{**content, "jobs": tuple(content["jobs"])})
+
+
+def stop(lake: LakeConfig, datasets: Sequence[DatasetConfig], *, folder: str | None = None) -> dict[str, Any]:
+    """Stop the job that writes some datasets, with a savepoint, and let go of their leases.
+
+    One that has ended already only loses its leases: then there is no new savepoint.
+
+    Returns:
+        The job's id, its savepoint and the seconds it took.
+
+    Raises:
+        Refused: no job writes them.
+        BitlakeError: the savepoint failed.
+    """
+    sink, cluster = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table), Cluster(lake.flink)
+    jobs = jobs_of(sink, datasets)
+    job, begun = newest_of(jobs), time.monotonic()
+    state, place = cluster.state(job.jobs[-1]), job.savepoint
+    if state is not None and state not in ENDED:
+        place = cluster.stop(job.jobs[-1], folder)
+        ended = cluster.wait(job.jobs[-1], patience=600)
+        if ended != "FINISHED":
+            why = cluster.failure(job.jobs[-1])[:1000]
+            raise BitlakeError(f"job {job.jobs[-1]} ended as {ended} after its savepoint: {why}")
+    for name, one in jobs.items():
+        sink.set_properties(name, {JOB: replace(one, savepoint=place).to_json()})
+        sink.give_up_lease(name, one.owner)
+    return {"job": job.jobs[-1], "savepoint": place, "seconds": round(time.monotonic() - begun, 3)}
+
+
+def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:
+    """The job that writes some datasets.
+
+    Raises:
+        Refused: none does.
+    """
+    sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
+    job = newest_of(jobs_of(sink, datasets))
+    state = Cluster(lake.flink).state(job.jobs[-1])
+    if state is None or state in ENDED:
+        raise Refused("no Flink job writes these datasets", next_step="`bitlake submit` starts one")
+    return job
+
+
+def jobs_of(sink: LakeSink, datasets: Sequence[DatasetConfig]) -> dict[str, Job]:
+    """The jobs that wrote datasets last, by their first table."""
+    names = [dataset_schema(config).parent.identifier for config in datasets]
+    found = {name: Job.of(sink.table(name).properties) for name in names}
+    return {name: job for name, job in found.items() if job is not None and job.jobs}
+
+
+def newest_of(jobs: Mapping[str, Job]) -> Job:
+    if not jobs:
+        raise Refused("no Flink job writes these datasets", next_step="`bitlake submit` starts one")
+    return next(iter(jobs.values()))
