@@ -8,7 +8,7 @@ What lies beyond is cut off when the files are opened next.
 import json
 import threading
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,8 @@ _SLACK = 64 << 20
 _STRETCH = 16 << 20
 """Bytes walked through at a time; more where an entry is larger."""
 _SNAPSHOT = "index.npz"
+Mark = Callable[[Bytes, Ints, Ints], tuple[Bytes, Ints]]
+"""Makes marks of n values, given where they start and end: one after the other, and where each starts."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Found:
     Attributes:
         data: holds the values.
         starts, ends: int64[n], where each value is; equal where there is none.
-        left: uint8[n], whether the key was left to the tables.
+        left: uint8[n], whether the key was left to the tables: its value is a mark.
         places: int64[n], to be given when the key is put again; 0: the key is not known.
     """
 
@@ -139,7 +141,7 @@ class KeyFiles:
             hashes, keys, key_at, key_length: as for `find`.
             values, value_start: uint8 and int64[n + 1], one after the other; 8 bytes in front are the age.
             befores: int64[n], where they were found, or put before; a place that they have left does no harm.
-            left: they have no values, and are left to the tables.
+            left: they are left to the tables, and the values are marks.
 
         Returns:
             int64[n], their places.
@@ -156,26 +158,21 @@ class KeyFiles:
         )
         return self._append(words, starts, hashes, befores)
 
-    def leave(self, before: int) -> int:
-        """Leave keys to the tables whose values are older than `before`; how many."""
+    def leave(self, before: int, mark: Mark) -> int:
+        """Leave keys to the tables whose values are older than `before`, in their place marks; how many."""
         count = 0
         for file in list(self._files.lengths):
             for stretch in self._stretches(file):
                 old = np.flatnonzero((stretch.lasts < before) & self._newest(stretch))
                 count += old.size
                 if old.size:
-                    at, none = stretch.at[old], np.zeros(old.size + 1, np.int64)
-                    length, data = stretch.words[at + entries.LENGTHS], stretch.words.view(np.uint8)
-                    self.put(
-                        stretch.hashes[old],
-                        data,
-                        8 * (at + entries.HEADER_WORDS),
-                        length & (entries.LEFT - 1),
-                        data[:0],
-                        none,
-                        stretch.places[old],
-                        left=True,
-                    )
+                    at, data = stretch.at[old], stretch.words.view(np.uint8)
+                    lengths, key_at = stretch.words[at + entries.LENGTHS], 8 * (at + entries.HEADER_WORDS)
+                    key_length = lengths & (entries.LEFT - 1)
+                    value_at = key_at + _padded(key_length)
+                    marks, starts = mark(data, value_at, value_at + (lengths >> entries.VALUE_SHIFT))
+                    hashes, places = stretch.hashes[old], stretch.places[old]
+                    self.put(hashes, data, key_at, key_length, marks, starts, places, left=True)
         return count
 
     def flush(self) -> FileSizes:

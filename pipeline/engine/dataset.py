@@ -44,6 +44,7 @@ from pipeline.sink.tables import Mode
 from pipeline.source.block import Block
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
 from pipeline.temporal.change import NONE_GIVEN
+from pipeline.temporal.marks import Marks
 from pipeline.temporal.store import Ints, physical_memory
 from state.base import LocalState
 
@@ -398,10 +399,10 @@ class DatasetWriter:
             log.info("idle keys left the state", extra={"dataset": self._config.name, "keys": left})
             self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
 
-    def _read_back(self, timelines: Timelines, numbers: Ints) -> None:
+    def _read_back(self, timelines: Timelines, numbers: Ints, marks: Marks) -> None:
         """Bring keys back that were left to the tables; all of their changes are committed."""
         log.info("reading keys back", extra={"dataset": self._config.name, "keys": numbers.size})
-        read_back(self._sink, self._schema, timelines, numbers, self._seed)
+        read_back(self._sink, self._schema, timelines, numbers, marks, self._seed)
 
     def _wait_for_frozen(self) -> None:
         """Wait until the generation of keys before this one is written, and may leave memory."""

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from pipeline.sink.epoch import Position
 from pipeline.sink.file_list import FileList
+from pipeline.temporal.marks import marks_of
 from state.base import LocalState, StateBackend, WriteBatch, prefix_end
 from state.key_files import KeyFiles
 
@@ -147,7 +148,7 @@ class Journal:
 
     def leave_keys(self, before: int) -> int:
         """Leave keys to the tables whose LAST is before; how many. The log must be empty."""
-        left = self.files.leave(before)
+        left = self.files.leave(before, marks_of)
         self.drop_log(None)
         return left
 

@@ -4,8 +4,9 @@ An open row stands only if its closed twin is nowhere in the table; the twins ar
 hashes of (table, key, system_from, valid_from), compared whole when they meet.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +19,15 @@ from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.scan import storage
 from pipeline.temporal import keys as numbering
 from pipeline.temporal.change import META_PARTITION, OPERATIONS
+from pipeline.temporal.marks import Marks
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Ints
 from pipeline.versions.columns import key_arrays
 from pipeline.versions.restore import hash_all, insert_all
 from pipeline.versions.scatter import encode
 
+log = logging.getLogger(__name__)
+
+_SEGMENT = ["key", "start", "aux", "system"]
 _TIMES = ("valid_from", "valid_to", "system_from", "system_to")
 
 
@@ -40,30 +45,98 @@ def rebuild(
         reach("after-rebuilt-table")
 
 
-def read_back(sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, numbers: Ints, seed: int) -> None:
-    """Bring keys back that the state holds nothing of, from the tables.
+def read_back(
+    sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, numbers: Ints, marks: Marks, seed: int
+) -> None:
+    """Bring keys back that the state holds only marks of, from the tables.
+
+    The marks tell which open rows they have: only files that may hold those are read, however many there are.
+    Where rows are not found by them, all of the keys' are read, to be told apart as in a rebuild.
 
     Args:
         numbers: of keys without segments, all of whose changes are committed.
+        marks: theirs.
     """
     own = dataset.parent.key
     current = timelines.current
     places, _ = current.key_bytes(numbers)
     keys = pa.table(key_arrays(own, current.keys.arena, places), [c.name for c in own])
+    if marks.whole and _read_marked(sink, dataset, timelines, numbers, keys, marks, seed):
+        return
     for number, table in enumerate(dataset.tables):
-        _take_in(partial(_only, sink, table, keys), dataset, number, timelines, seed)
+        rows = list(_only(sink, table, keys))
+        _take_in(partial(iter, rows), dataset, number, timelines, seed)
 
 
-def _only(sink: LakeSink, table: TableSchema, keys: pa.Table) -> Iterator[pa.RecordBatch]:
-    """The rows of a table that are of some keys."""
-    wanted = storage(keys, keys.column_names)
-    for batch in sink.scan_versions(table, keys):
-        if not batch.num_rows:
-            continue
-        rows = storage(pa.Table.from_batches([batch]), keys.column_names)
-        rows = rows.append_column("row", pa.array(np.arange(batch.num_rows)))
-        found = rows.join(wanted, keys.column_names, join_type="left semi")
-        yield batch.take(found.column("row").combine_chunks().sort())
+def _read_marked(
+    sink: LakeSink,
+    dataset: DatasetSchema,
+    timelines: Timelines,
+    numbers: Ints,
+    keys: pa.Table,
+    marks: Marks,
+    seed: int,
+) -> bool:
+    """Bring keys back whose open rows are known; whether all of them were found."""
+    wanted = pa.table([numbers[marks.key], marks.start, marks.aux, marks.system], _SEGMENT)
+    opened = np.unique(marks.system)
+    found = list[tuple[int, TableSchema, pa.RecordBatch]]()
+    for number, table in enumerate(dataset.tables) if opened.size else ():
+        for batch in _only(sink, table, keys, opened):
+            rows = batch.filter(pc.invert(_is_closed(batch)))
+            ours = _segments(timelines, number, table, len(dataset.parent.key), rows, seed)
+            ours = ours.join(wanted, _SEGMENT, join_type="left semi")
+            found.append((number, table, rows.take(ours.column("row").combine_chunks().sort())))
+    if sum(rows.num_rows for _, _, rows in found) != marks.start.size:
+        # Changed since, and the log, which is being replayed, tells how; or rewritten, or marked by none.
+        log.info("rows of keys that were left to the tables are not as they were: reading all of them")
+        return False
+    for number, table, rows in found:
+        if rows.num_rows:
+            _insert(timelines, number, table, len(dataset.parent.key), rows, seed)
+    timelines.current.store.keys[numbers, LAST] = marks.lasts
+    timelines.current.store.keys[numbers, FLAGS] |= DIRTY
+    return True
+
+
+def _segments(
+    timelines: Timelines, number: int, table: TableSchema, record_key: int, rows: pa.RecordBatch, seed: int
+) -> pa.Table:
+    """What marks tell of rows: the key's number, the start, AUX and the system time; and which row it is."""
+    own, own_starts = encode(table.key[record_key:], rows, payload=False)
+    aux = np.zeros(rows.num_rows, np.int64)
+    if number:
+        hash_all(own, own_starts, np.uint64(seed), aux)
+        aux ^= number
+    keys = _numbers(timelines, table, record_key, rows, seed)
+    columns = [keys, _int64(rows, "valid_from"), aux, _int64(rows, "system_from")]
+    return pa.table([*columns, np.arange(rows.num_rows)], [*_SEGMENT, "row"])
+
+
+def _only(
+    sink: LakeSink, table: TableSchema, keys: pa.Table, opened: Ints | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a table that are of some keys; given times, perhaps only those open since one of them."""
+    names = keys.column_names
+    wanted = storage(keys, names)
+    values = [pc.unique(column) for column in wanted.columns]
+    parts = (_with_values(batch, names, values) for batch in sink.scan_versions(table, keys, opened=opened))
+    found = [batch for batch in parts if batch.num_rows]
+    if len(names) == 1 or not found:
+        yield from found
+        return
+    # Once for all files: a join costs more than reading a small one.
+    rows = pa.Table.from_batches(found)
+    numbered = storage(rows, names).append_column("row", pa.array(np.arange(rows.num_rows)))
+    ours = numbered.join(wanted, names, join_type="left semi")
+    yield from rows.take(ours.column("row").combine_chunks().sort()).to_batches()
+
+
+def _with_values(batch: pa.RecordBatch, names: list[str], values: list[pa.Array]) -> pa.RecordBatch:
+    """Those rows that have, column by column, one of these values."""
+    plain = storage(pa.Table.from_batches([batch]), names)
+    masks = [pc.is_in(plain.column(i), known) for i, known in enumerate(values)]
+    return batch.filter(reduce(pc.and_, masks).combine_chunks())
 
 
 def _take_in(

@@ -16,6 +16,7 @@ from pipeline.temporal import apply as kernel
 from pipeline.temporal import keys as numbering
 from pipeline.temporal import transfer
 from pipeline.temporal.change import ROW_FIELDS, Changes, Rows
+from pipeline.temporal.marks import Marks, read_marks
 from pipeline.temporal.matching import new_scratch
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Bytes, Ints, reserve
 from pipeline.versions.columns import Layout
@@ -89,7 +90,7 @@ class Timelines:
         journal: the dataset's.
         dated: valid time is in days.
         next_change: a change without an end holds until the next one.
-        read_back: brings keys back by number whose state was left to the tables.
+        read_back: brings keys back by number that were left to the tables, given their marks.
 
     Attributes:
         current: the keys that were met since the last `freeze`.
@@ -104,7 +105,7 @@ class Timelines:
         *,
         dated: bool,
         next_change: bool,
-        read_back: Callable[["Timelines", Ints], None] | None = None,
+        read_back: Callable[["Timelines", Ints, Marks], None] | None = None,
     ) -> None:
         self._read_back = read_back
         self.current = Generation()
@@ -253,12 +254,14 @@ class Timelines:
         at, length = current.key_bytes(numbers)
         found = self._journal.files.find(current.hashes(numbers), current.keys.arena, at, length)
         current.places[numbers] = found.places
-        transfer.install(current.store, numbers, found.starts, found.ends, found.data)
         left = found.left.astype(bool)
+        ends = np.where(left, found.starts, found.ends)
+        transfer.install(current.store, numbers, found.starts, ends, found.data)
         if left.any():
             if self._read_back is None:
                 raise BitlakeError("keys were left to the tables; nothing here can read them back")
-            self._read_back(self, numbers[left])
+            marks = read_marks(found.data, found.starts[left], found.ends[left])
+            self._read_back(self, numbers[left], marks)
         known, read_back = int(np.count_nonzero(found.places)), int(np.count_nonzero(left))
         return Lookups(restored=known - read_back, read_back=read_back, new=numbers.size - known)
 

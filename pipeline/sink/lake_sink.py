@@ -6,8 +6,10 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import And, BooleanExpression, EqualTo
@@ -315,7 +317,11 @@ class LakeSink:
         self._uncommitted.pop(files.dataset, None)
 
     def scan_versions(
-        self, table: TableSchema, keys: pa.Table | None = None, snapshot: int | None = None
+        self,
+        table: TableSchema,
+        keys: pa.Table | None = None,
+        snapshot: int | None = None,
+        opened: NDArray[np.int64] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """All rows of a table as it is now, open twins of closed rows included, as ``table.arrow``.
 
@@ -323,6 +329,7 @@ class LakeSink:
             table: its schema.
             keys: only files that may hold rows of these are read; columns by name, without nulls.
             snapshot: the table as it was then.
+            opened: only files that may hold rows open since one of these system times (ascending) are read.
         """
         with explained(self._where):
             # Not the one at hand: an epoch may be about to be committed to that on another thread.
@@ -332,7 +339,7 @@ class LakeSink:
             if plain is not None:
                 for name in plain.column_names:
                     row_filter = And(row_filter, may_be_among(name, plain[name]))
-            yield from scan_rows(stored, table.arrow, row_filter, snapshot)
+            yield from scan_rows(stored, table.arrow, row_filter, snapshot, opened)
 
     def dead_letters(self, dataset: str, epoch: int) -> pa.Table:
         """The rows that an epoch of a dataset brought to the table of dead letters, as `DEAD_LETTERS`."""

@@ -1,11 +1,13 @@
 """Reading a table's rows back as bitlake's own row layout."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyiceberg.expressions import (
     AlwaysTrue,
     And,
@@ -15,15 +17,19 @@ from pyiceberg.expressions import (
     LessThanOrEqual,
 )
 from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask, Table
 
+from pipeline.schema import END_OF_TIME_US
 from pipeline.sink.planning import data_files
 from pipeline.sink.types import from_iceberg
 
 ALWAYS_TRUE = AlwaysTrue()
 MOST_LISTED = 200
 """pyiceberg stops pruning by lists longer than this."""
+MOST_TOGETHER = 4 << 20
+"""Bytes of files that are read at the same time; a larger one is read alone."""
 
 
 def scan_rows(
@@ -31,16 +37,56 @@ def scan_rows(
     layout: pa.Schema,
     row_filter: BooleanExpression = ALWAYS_TRUE,
     snapshot: int | None = None,
+    opened: NDArray[np.int64] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a table in the columns and types of `layout`; a column the table lacks is null.
 
-    One data file is in memory at a time. Rows that do not pass the filter may be among them.
+    One data file is in memory at a time, or several small ones. Rows that do not pass the filter may be
+    among them; so may, given system times (ascending) in `opened`, rows that are not open since one of them.
     """
     known = set(table.schema().column_names)
     columns = table.schema().select(*(name for name in layout.names if name in known))
-    for task in data_files(table, row_filter, snapshot):
-        for batch in _batches(table, task, columns):
+    files = data_files(table, row_filter, snapshot)
+    if opened is not None:
+        bounds = _Bounds(table.schema())
+        files = (task for task in files if bounds.may_hold_open(task.file, opened))
+    for tasks in _together(files):
+        for batch in _batches(table, tasks, columns):
             yield as_layout(batch, layout)
+
+
+class _Bounds:
+    """What files' statistics tell of the system times of their rows."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._from, self._to = (schema.find_field(name).field_id for name in ("system_from", "system_to"))
+
+    def may_hold_open(self, file: DataFile, opened: NDArray[np.int64]) -> bool:
+        """Whether rows may be in it that are open since one of these times, which ascend."""
+        low, high = self._instant(file.lower_bounds, self._from), self._instant(file.upper_bounds, self._from)
+        last = self._instant(file.upper_bounds, self._to)
+        if last is not None and last < END_OF_TIME_US:
+            return False
+        at = 0 if low is None else int(np.searchsorted(opened, low))
+        return at < opened.size and (high is None or bool(opened[at] <= high))
+
+    @staticmethod
+    def _instant(bounds: dict[int, bytes] | None, field: int) -> int | None:
+        found = (bounds or {}).get(field)
+        return None if found is None else int.from_bytes(found, "little", signed=True)
+
+
+def _together(tasks: Iterable[FileScanTask]) -> Iterator[list[FileScanTask]]:
+    """Small files in groups, for several are read at a time."""
+    group, size = list[FileScanTask](), 0
+    for task in tasks:
+        if group and size + task.file.file_size_in_bytes > MOST_TOGETHER:
+            yield group
+            group, size = [], 0
+        group.append(task)
+        size += task.file.file_size_in_bytes
+    if group:
+        yield group
 
 
 def may_be_among(name: str, values: pa.ChunkedArray) -> BooleanExpression:
@@ -88,11 +134,11 @@ def read_task(table: Table, task: FileScanTask, columns: Schema) -> pa.Table:
     layout = pa.schema(
         pa.field(f.name, from_iceberg(f.field_type).arrow, nullable=not f.required) for f in columns.fields
     )
-    return pa.Table.from_batches((as_layout(b, layout) for b in _batches(table, task, columns)), layout)
+    return pa.Table.from_batches((as_layout(b, layout) for b in _batches(table, [task], columns)), layout)
 
 
-def _batches(table: Table, task: FileScanTask, columns: Schema) -> Iterator[pa.RecordBatch]:
-    yield from ArrowScan(table.metadata, table.io, columns, ALWAYS_TRUE).to_record_batches([task])
+def _batches(table: Table, tasks: list[FileScanTask], columns: Schema) -> Iterator[pa.RecordBatch]:
+    yield from ArrowScan(table.metadata, table.io, columns, ALWAYS_TRUE).to_record_batches(tasks)
 
 
 def as_layout(batch: pa.RecordBatch, layout: pa.Schema) -> pa.RecordBatch:

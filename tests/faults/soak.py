@@ -5,15 +5,20 @@ import random
 import re
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 
+from pipeline.sink.files import FileName, new_attempt, write_rows
+from pipeline.sink.planning import data_files
 from tests.faults.topics import PARTITIONS, Topic
 from tests.model.decoding import Record
 
@@ -32,6 +37,8 @@ SOAKED: dict[str, Any] = {
 KEYS, GROUP, GROUP_SECONDS = 400, 40, 30.0
 """Keys come in groups, one after the other: the others rest meanwhile, for longer than `state_ttl`."""
 KEPT_SNAPSHOTS = 20
+COMMITS = 30
+"""Tries of a commit beside the service's own."""
 
 
 class Feed:
@@ -161,12 +168,35 @@ def look_after(catalog: Catalog, identifiers: Sequence[str]) -> int:
     """
     gone = 0
     for identifier in identifiers:
-        try:
-            table = catalog.load_table(identifier)
-            table.overwrite(table.scan().to_arrow())
-            old = [s.snapshot_id for s in table.metadata.snapshots[:-KEPT_SNAPSHOTS]]
-            table.maintenance.expire_snapshots().by_ids(old).commit()
-            gone += len(old)
-        except CommitFailedException:
-            continue  # the service was quicker; next time
+        table = catalog.load_table(identifier)
+        many = [task.file for task in data_files(table)]
+        if len(many) > 1:
+            rows = table.scan().to_arrow()
+            one = list(write_rows(table, [rows], FileName("others", 0, new_attempt()), "all"))
+            _until_quicker(catalog, identifier, partial(_replace, many, one))
+        old = [s.snapshot_id for s in catalog.load_table(identifier).metadata.snapshots[:-KEPT_SNAPSHOTS]]
+        if old:
+            _until_quicker(
+                catalog, identifier, lambda t, old=old: t.maintenance.expire_snapshots().by_ids(old).commit()
+            )
+        gone += len(old)
     return gone
+
+
+def _replace(many: Sequence[DataFile], one: Sequence[DataFile], table: Table) -> None:
+    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as update:
+        for file in many:
+            update.delete_data_file(file)
+        for file in one:
+            update.append_data_file(file)
+
+
+def _until_quicker(catalog: Catalog, identifier: str, commit: Callable[[Table], Any]) -> None:
+    """Commit to a table that another writer commits to all the time."""
+    for _ in range(COMMITS):
+        try:
+            commit(catalog.load_table(identifier))
+            return
+        except (CommitFailedException, ValidationException):
+            continue
+    raise AssertionError(f"{identifier}: the service was quicker {COMMITS} times")

@@ -39,7 +39,7 @@ def held_and_rebuilt(
             journal,
             dated=dated,
             next_change=next_change,
-            read_back=lambda timelines, keys: read_back(sink, schema, timelines, keys, seed),
+            read_back=lambda timelines, keys, marks: read_back(sink, schema, timelines, keys, marks, seed),
         )
         held.replay(schema)
         stored = dict(stored_keys(journal.files))

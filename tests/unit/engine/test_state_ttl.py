@@ -8,13 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import Lake
 from pipeline.engine import dataset as writing
-from pipeline.engine import load, rebuild
+from pipeline.engine import journal, load, rebuild
 from pipeline.engine.journal import Journal
+from pipeline.sink import scan
 from pipeline.source.files import FileSource
+from pipeline.temporal.store import Ints
 from state import open_state
 from tests.faults.state import stored_keys
 from tests.model.strategies import Stream, random_stream
@@ -35,9 +38,9 @@ def read_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(load, "FileSource", partial(FileSource, block_bytes=64))
     read: list[int] = []
 
-    def noted(sink: Any, schema: Any, timelines: Any, numbers: Any, seed: int) -> None:
+    def noted(sink: Any, schema: Any, timelines: Any, numbers: Any, marks: Any, seed: int) -> None:
         read.append(len(numbers))
-        rebuild.read_back(sink, schema, timelines, numbers, seed)
+        rebuild.read_back(sink, schema, timelines, numbers, marks, seed)
 
     monkeypatch.setattr(writing, "read_back", noted)
     yield read
@@ -54,6 +57,11 @@ def leaving(seed: int, records: int) -> Stream:
     return replace(stream, entry=stream.entry | {"state_ttl": "1s"}, records=later)
 
 
+def no_marks(data: np.ndarray, starts: Ints, ends: Ints) -> tuple[np.ndarray, Ints]:
+    """As states have them that an earlier bitlake wrote."""
+    return np.zeros(0, np.uint8), np.zeros(starts.size + 1, np.int64)
+
+
 @pytest.mark.parametrize("mode", ["append", "upsert"])
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (0, 2, 3))])
 def test_rows_equal_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, mode: str) -> None:
@@ -61,6 +69,47 @@ def test_rows_equal_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
         # Hardly any memory: those that are not idle leave it too, after every epoch.
         monkeypatch.setattr(writing, "physical_memory", lambda: 2)
     assert differences(tmp_path, leaving(seed, 80), seed=1, mode=mode) == []
+
+
+@pytest.mark.parametrize("mode", ["append", pytest.param("upsert", marks=pytest.mark.long)])
+def test_keys_without_marks_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setattr(journal, "marks_of", no_marks)
+    assert differences(tmp_path, leaving(4, 80), seed=1, mode=mode) == []
+
+
+def test_only_files_are_read_that_hold_what_a_key_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not those of all the other epochs, before and since."""
+    caplog.set_level("INFO")
+    (tmp_path / "lake.yaml").write_text(LAKE)
+    lake = Lake.open(tmp_path / "lake.yaml", {})
+    read: list[str] = []
+    batches = scan._batches
+
+    def noted(table: Any, tasks: Any, columns: Any) -> Any:
+        read.extend(task.file.file_path for task in tasks)
+        return batches(table, tasks, columns)
+
+    def send(*given: tuple[int, str, int]) -> None:
+        (tmp_path / "x.jsonl").write_text("".join(LINE % one for one in given))
+        lake.load_files("b", [tmp_path / "x.jsonl"], envelope=True)
+
+    send(
+        (0, "A", 1),
+        (1, "A", 2),
+        *((n, "AB"[n % 9 == 0], n) for n in range(2, 19)),
+        (40, "Z", 1),
+        (50, "Z", 2),
+    )
+    monkeypatch.setattr(scan, "_batches", noted)
+    send((51, "B", 100))
+    assert len(read) == 1
+    assert lake.history("b", key={"k": "B"}).num_rows == 3
+    read.clear()
+    send((52, "A", 1))
+    assert len(set(read)) == len(read) == 2, "B again, for the log is replayed"
+    assert not [record for record in caplog.records if "reading all of them" in record.message]
 
 
 def test_idle_keys_leave_a_mark_and_come_back(tmp_path: Path, read_back: list[int]) -> None:
