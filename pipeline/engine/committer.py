@@ -24,6 +24,9 @@ from pipeline.versions.gather import gather
 
 log = logging.getLogger(__name__)
 
+STOPPING_SECONDS = 20.0
+"""How long, once the run is stopped, a catalog that has stalled may take to answer."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -158,12 +161,13 @@ class Committer:
         self._journal.begin(position)
         reach("after-intent")
         # Rows are gathered anew for another try: they are made while they are written.
-        files = self._patience.call(lambda: self._write(cut))
+        files = self._patience.call_apart(lambda: self._write(cut), STOPPING_SECONDS)
         reach("before-file-list")
         self._journal.record_files(files, cut.draft.log, layout_of(cut.draft.dataset))
         reach("after-file-list")
         written = time.perf_counter()
-        self._patience.call(lambda: self._sink.commit(files))
+        # What is left behind may land yet: whoever settles this epoch next finds that as after a kill.
+        self._patience.call_apart(lambda: self._sink.commit(files), STOPPING_SECONDS)
         # Before the mark: who dies between the two sends them again.
         self._outgoing.send(cut.draft.dead_letters(position))
         self._journal.finish(position)

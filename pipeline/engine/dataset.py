@@ -131,6 +131,7 @@ class DatasetWriter:
         with self._outgoing.closed_on_failure():
             settle(sink, self._journal, schema, self._outgoing)
             schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
+            self._patience = terms.patience
             self._timelines = Timelines(
                 self._journal,
                 dated=config.valid_time is ValidTime.DATE,
@@ -402,7 +403,7 @@ class DatasetWriter:
     def _read_back(self, timelines: Timelines, numbers: Ints, marks: Marks) -> None:
         """Bring keys back that were left to the tables; all of their changes are committed."""
         log.info("reading keys back", extra={"dataset": self._config.name, "keys": numbers.size})
-        read_back(self._sink, self._schema, timelines, numbers, marks, self._seed)
+        read_back(self._sink, self._schema, timelines, numbers, marks, self._seed, self._patience)
 
     def _wait_for_frozen(self) -> None:
         """Wait until the generation of keys before this one is written, and may leave memory."""

@@ -64,12 +64,12 @@ class Patience:
         self.told(None)
         return result
 
-    def call_apart(self, action: Callable[[], T]) -> T:
-        """The same for what may be left behind at any moment, as soon as `stop` is set.
+    def call_apart(self, action: Callable[[], T], seconds: float = 0.0) -> T:
+        """The same for what may be left behind at any moment, so long after `stop` is set.
 
         A server that has stalled is told of by nobody for a minute or more.
         """
-        return self.call(lambda: apart(action, self.stop))
+        return self.call(lambda: apart(action, self.stop, seconds))
 
     @contextmanager
     def opening(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.engine.patience import Patience
 from pipeline.engine.timelines import Timelines
 from pipeline.faults import reach
 from pipeline.schema import END_OF_TIME_US, DatasetSchema, TableSchema
@@ -27,6 +28,7 @@ from pipeline.versions.scatter import encode
 
 log = logging.getLogger(__name__)
 
+NO_PATIENCE = Patience()
 _SEGMENT = ["key", "start", "aux", "system"]
 _TIMES = ("valid_from", "valid_to", "system_from", "system_to")
 
@@ -46,7 +48,13 @@ def rebuild(
 
 
 def read_back(
-    sink: LakeSink, dataset: DatasetSchema, timelines: Timelines, numbers: Ints, marks: Marks, seed: int
+    sink: LakeSink,
+    dataset: DatasetSchema,
+    timelines: Timelines,
+    numbers: Ints,
+    marks: Marks,
+    seed: int,
+    patience: Patience = NO_PATIENCE,
 ) -> None:
     """Bring keys back that the state holds only marks of, from the tables.
 
@@ -56,44 +64,50 @@ def read_back(
     Args:
         numbers: of keys without segments, all of whose changes are committed.
         marks: theirs.
+        patience: how long a catalog that is away is waited for.
     """
     own = dataset.parent.key
     current = timelines.current
     places, _ = current.key_bytes(numbers)
     keys = pa.table(key_arrays(own, current.keys.arena, places), [c.name for c in own])
-    if marks.whole and _read_marked(sink, dataset, timelines, numbers, keys, marks, seed):
-        return
-    for number, table in enumerate(dataset.tables):
-        rows = list(_only(sink, table, keys))
-        _take_in(partial(iter, rows), dataset, number, timelines, seed)
+
+    def rows(opened: Ints | None = None) -> list[list[pa.RecordBatch]]:
+        return patience.call_apart(
+            lambda: [list(_only(sink, table, keys, opened)) for table in dataset.tables]
+        )
+
+    if marks.whole:
+        found = rows(np.unique(marks.system))
+        if _take_marked(found, dataset, timelines, numbers, marks, seed):
+            return
+    for number, part in enumerate(rows()):
+        _take_in(partial(iter, part), dataset, number, timelines, seed)
 
 
-def _read_marked(
-    sink: LakeSink,
+def _take_marked(
+    found: list[list[pa.RecordBatch]],
     dataset: DatasetSchema,
     timelines: Timelines,
     numbers: Ints,
-    keys: pa.Table,
     marks: Marks,
     seed: int,
 ) -> bool:
-    """Bring keys back whose open rows are known; whether all of them were found."""
+    """Take in the open rows that marks tell of, from rows by table; not if some are not there."""
     wanted = pa.table([numbers[marks.key], marks.start, marks.aux, marks.system], _SEGMENT)
-    opened = np.unique(marks.system)
-    found = list[tuple[int, TableSchema, pa.RecordBatch]]()
-    for number, table in enumerate(dataset.tables) if opened.size else ():
-        for batch in _only(sink, table, keys, opened):
+    record_key, marked = len(dataset.parent.key), list[tuple[int, pa.RecordBatch]]()
+    for number, batches in enumerate(found):
+        for batch in batches:
             rows = batch.filter(pc.invert(_is_closed(batch)))
-            ours = _segments(timelines, number, table, len(dataset.parent.key), rows, seed)
+            ours = _segments(timelines, number, dataset.tables[number], record_key, rows, seed)
             ours = ours.join(wanted, _SEGMENT, join_type="left semi")
-            found.append((number, table, rows.take(ours.column("row").combine_chunks().sort())))
-    if sum(rows.num_rows for _, _, rows in found) != marks.start.size:
-        # Changed since, and the log, which is being replayed, tells how; or rewritten, or marked by none.
+            marked.append((number, rows.take(ours.column("row").combine_chunks().sort())))
+    if sum(rows.num_rows for _, rows in marked) != marks.start.size:
+        # Changed since, and the log, which is being replayed, tells how; or rewritten by others.
         log.info("rows of keys that were left to the tables are not as they were: reading all of them")
         return False
-    for number, table, rows in found:
+    for number, rows in marked:
         if rows.num_rows:
-            _insert(timelines, number, table, len(dataset.parent.key), rows, seed)
+            _insert(timelines, number, dataset.tables[number], record_key, rows, seed)
     timelines.current.store.keys[numbers, LAST] = marks.lasts
     timelines.current.store.keys[numbers, FLAGS] |= DIRTY
     return True

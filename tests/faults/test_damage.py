@@ -41,10 +41,10 @@ DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
 def damage(state: Path, how: str, seed: int) -> str:
     """Damage one file that holds anything; its name."""
     choose = random.Random(seed)
-    files = sorted(f for f in state.iterdir() if f.name not in OWN_LOCKS and f.stat().st_size)
-    file = choose.choice(files)
+    found = (f for f in state.rglob("*") if f.is_file() and f.name not in OWN_LOCKS)
+    file = choose.choice(sorted(f for f in found if f.stat().st_size))
     DAMAGES[how](file, choose)
-    return file.name
+    return str(file.relative_to(state))
 
 
 def goes_on(story: Story, *, killed_at: str, how: str, seed: int) -> None:

@@ -6,6 +6,8 @@ import json
 import signal
 import socket
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -254,6 +256,28 @@ def test_a_catalog_that_is_away_while_records_come(
             proxy.flow()
             proxy.come_back()
             story.read_all()
+        story.goes_on()
+
+
+def test_stopped_while_the_catalog_has_stalled(
+    seaweed: SeaweedFS, tmp_path: Path, forks: Forks, broker: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soon, though its answers may take minutes. What was left behind may land beside the next run."""
+    monkeypatch.setattr("pipeline.engine.committer.STOPPING_SECONDS", 2.0)
+    monkeypatch.setattr("pipeline.engine.load.LEASES_SECONDS", 2.0)
+    with behind_a_proxy(seaweed) as (proxy, namespace, settings):
+        story = RunStory(tmp_path, forks, broker, 93, settings=settings, table=f"{namespace}.bonds")
+        committing = threading.Event()
+        left = "had not answered when the run was stopped"
+        with pytest.raises(AssertionError, match=left), story.place.running():
+            story.read_all()
+            proxy.stall()
+            monkeypatch.setattr(faults, "_fault", Mishap("before-first-commit", 1, committing.set))
+            story.topic.grow(15)
+            wait_until(committing.is_set, "a commit")
+            stopped = time.monotonic()
+        assert time.monotonic() - stopped < 20
+        proxy.flow()
         story.goes_on()
 
 

@@ -15,7 +15,10 @@ from pipeline import Lake
 from pipeline.engine import dataset as writing
 from pipeline.engine import journal, load, rebuild
 from pipeline.engine.journal import Journal
+from pipeline.engine.patience import Patience
+from pipeline.errors import Unavailable
 from pipeline.sink import scan
+from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.files import FileSource
 from pipeline.temporal.store import Ints
 from state import open_state
@@ -38,9 +41,9 @@ def read_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(load, "FileSource", partial(FileSource, block_bytes=64))
     read: list[int] = []
 
-    def noted(sink: Any, schema: Any, timelines: Any, numbers: Any, marks: Any, seed: int) -> None:
+    def noted(sink: Any, schema: Any, timelines: Any, numbers: Any, *more: Any) -> None:
         read.append(len(numbers))
-        rebuild.read_back(sink, schema, timelines, numbers, marks, seed)
+        rebuild.read_back(sink, schema, timelines, numbers, *more)
 
     monkeypatch.setattr(writing, "read_back", noted)
     yield read
@@ -110,6 +113,24 @@ def test_only_files_are_read_that_hold_what_a_key_has(
     send((52, "A", 1))
     assert len(set(read)) == len(read) == 2, "B again, for the log is replayed"
     assert not [record for record in caplog.records if "reading all of them" in record.message]
+
+
+def test_a_catalog_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lake.yaml").write_text(LAKE)
+    (tmp_path / "x.jsonl").write_text("".join(LINE % one for one in ((0, "A", 1), (9, "Z", 1), (10, "A", 2))))
+    away, scanned = [True], LakeSink.scan_versions
+
+    def failing(self: LakeSink, *args: Any, **named: Any) -> Any:
+        if away and away.pop():
+            raise Unavailable("the catalog does not answer", next_step="wait")
+        return scanned(self, *args, **named)
+
+    monkeypatch.setattr(LakeSink, "scan_versions", failing)
+    monkeypatch.setattr(load, "Terms", partial(load.Terms, patience=Patience(60.0)))
+    lake = Lake.open(tmp_path / "lake.yaml", {})
+    assert lake.load_files("b", [tmp_path / "x.jsonl"], envelope=True).changes == 3
+    assert not away
+    assert lake.history("b", key={"k": "A"}).num_rows == 2
 
 
 def test_idle_keys_leave_a_mark_and_come_back(tmp_path: Path, read_back: list[int]) -> None:
