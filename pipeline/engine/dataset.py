@@ -38,6 +38,7 @@ from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import Timelines
 from pipeline.engine.watching import Committed, StateCounts
 from pipeline.schema import DatasetSchema
+from pipeline.sink.holder import this_process
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.lease import Tenant
 from pipeline.sink.tables import Mode
@@ -427,7 +428,7 @@ def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms)
         sink.check_lease(schema, owner)
     if terms.lease_seconds:
         holder = f"process {os.getpid()} on {socket.gethostname()}"
-        sink.take_lease(schema, Tenant(owner, holder, terms.lease_seconds))
+        sink.take_lease(schema, Tenant(owner, holder, terms.lease_seconds, this_process()))
 
 
 def _clocked(batch: Batch) -> NDArray[np.int64]:

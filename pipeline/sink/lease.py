@@ -5,10 +5,14 @@ from both committing an epoch is the catalog's compare-and-swap, not the lease.
 """
 
 import json
+import logging
 import time
 from dataclasses import asdict, dataclass
 
 from pipeline.errors import Refused
+from pipeline.sink.holder import has_ended
+
+log = logging.getLogger(__name__)
 
 LEASE = "bitlake.lease"
 """Table property."""
@@ -26,11 +30,13 @@ class Lease:
         owner: what tells writers apart; one that starts again with the same state is the same.
         holder: where it runs, for people.
         until: microseconds; afterwards anyone may take the dataset.
+        process: as `this_process` names it; anyone may take the dataset, too, who sees that it has ended.
     """
 
     owner: str
     holder: str
     until: int
+    process: str = ""
 
     @staticmethod
     def of(properties: dict[str, str]) -> "Lease | None":
@@ -50,15 +56,17 @@ class Tenant:
     Attributes:
         owner, holder: see `Lease`.
         seconds: how long each renewal holds.
+        process: see `Lease`.
     """
 
     owner: str
     holder: str
     seconds: float
+    process: str = ""
 
     def renewed(self) -> Lease:
         """A lease from now on."""
-        return Lease(self.owner, self.holder, _now() + int(self.seconds * 1e6))
+        return Lease(self.owner, self.holder, _now() + int(self.seconds * 1e6), self.process)
 
     def ended(self) -> Lease:
         """A lease that is over."""
@@ -73,6 +81,9 @@ def check(dataset: str, properties: dict[str, str], owner: str) -> None:
     """
     lease = Lease.of(properties)
     if lease is None or lease.owner == owner or lease.until <= _now():
+        return
+    if has_ended(lease.process):
+        log.warning("'%s': %s had it, and has ended without a word", dataset, lease.holder)
         return
     seconds = (lease.until - _now()) / 1e6
     raise Leased(

@@ -156,9 +156,8 @@ class RunStory:
         return replace(self.follow, take_over=True)
 
     def lose_state(self) -> None:
-        """The state of a run that was killed is gone: what follows is another writer."""
+        """The state of a run that was killed is gone: what follows is another writer, on the same machine."""
         self.place.lose_state()
-        self.follow = self.taking_over
 
     def ends_well(self) -> None:
         """A run goes on to the end, and the tables are as if nothing had happened."""

@@ -1,5 +1,8 @@
 """The lease that keeps a second writer away."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from pipeline import Lake
 from pipeline.config import dataset_schema
 from pipeline.sink.catalog import open_catalog
+from pipeline.sink.holder import has_ended, this_process
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.lease import Lease, Leased, Tenant
 from tests import lakes
@@ -70,3 +74,29 @@ def test_who_took_over_is_not_ended_by_the_one_before(lake: Lake) -> None:
     lease = held(lake)
     assert lease is not None
     assert (lease.owner, lease.until > 0) == ("two", True)
+
+
+@pytest.mark.parametrize("how", ["ended", "not waited for"])
+def test_a_process_that_has_died_here_holds_nothing(lake: Lake, how: str) -> None:
+    command = "from pipeline.sink.holder import this_process as it; print(it(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        name = process.stdout.readline().strip()
+        writer(lake, Tenant("another", "process 7 here", 600, name))
+        with pytest.raises(Leased, match="process 7 here"):
+            lake.load("bonds", [RECORD])
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        if how == "ended":
+            process.wait(60)
+        assert lake.load("bonds", [RECORD]).no_ops == 1
+
+
+def test_a_process_of_another_place_is_not_known_to_have_ended() -> None:
+    place, _, _ = this_process().rpartition("/")
+    assert not has_ended(this_process())
+    assert has_ended(f"{place}/{os.getpid()}-1"), "its id is another's now"
+    assert not has_ended(f"another-{place}/{os.getpid()}-1")
+    assert not has_ended("")
