@@ -81,6 +81,7 @@ def _apply(directory: Path) -> None:
     from pipeline.config import dataset_schema
     from pipeline.engine.journal import Journal
     from pipeline.engine.timelines import Timelines, new_rows
+    from pipeline.temporal.marks import marks_of, read_marks
     from pipeline.versions.gather import gather
     from state import MemoryState
 
@@ -95,6 +96,8 @@ def _apply(directory: Path) -> None:
     gather(schema, "warm", timelines.current.store, timelines.current.keys, rows.fields[:0])
     timelines.freeze(0)
     timelines.current.take_in(none, timelines.current)
+    nothing, starts = marks_of(np.zeros(8, np.uint8), none, none)
+    read_marks(nothing, starts[:-1], starts[1:])
 
 
 def _no_records() -> "Batch":
