@@ -23,10 +23,11 @@ from pipeline.engine.dead_letters import Origin, buried, dead_rows
 from pipeline.engine.options import decode_options
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import new_rows
+from pipeline.errors import BitlakeError
 from pipeline.flink.errors import NewField
 from pipeline.flink.frames import END, group_of, joined, mark_of, records_of, split
 from pipeline.flink.plan import DatasetPlan
-from pipeline.flink.rows import AT, DEAD, frame, framed
+from pipeline.flink.rows import AT, DEAD, frame, framed, stopping
 from pipeline.flink.timelines import FlinkTimelines
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.flink_positions import POSITIONS
@@ -74,7 +75,7 @@ class Decode(KeyedProcessFunction):
             yield from self._told(mark.of, mark.checkpoint)
             return
         block = records_of(value, self._plan.config.topic, time.time_ns() // 1000)
-        yield from self._decoded(block)
+        yield from _stopping(self._decoded(block))
 
     def _decoded(self, block: KafkaBlock) -> Iterator[bytes]:
         plan, partition, now = self._plan, block.partition, block.fetched_at
@@ -151,7 +152,9 @@ class Apply(KeyedProcessFunction):
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
         """Apply a frame, or write down before a checkpoint what changed."""
-        group: Any = ctx.get_current_key()
+        yield from _stopping(self._processed(value, ctx.get_current_key()))
+
+    def _processed(self, value: bytes, group: Any) -> Iterator[bytes]:
         if group not in self._met:
             self._begin(group)
         if mark_of(value) is not None:
@@ -218,6 +221,16 @@ class Apply(KeyedProcessFunction):
             yield from framed(2 * number + 1, table.closed)
         self._versions.inc(filled)
         self._rows.filled[0] = 0
+
+
+def _stopping(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """Frames; the job ends for good where they end with an error that would come again and again."""
+    try:
+        yield from frames
+    except BitlakeError as error:
+        if error.retryable:
+            raise
+        yield stopping(str(error))
 
 
 def _longs(context: RuntimeContext, name: str) -> ValueState:

@@ -12,6 +12,8 @@ from pipeline.errors import Refused
 
 LEASE = "bitlake.lease"
 """Table property."""
+LONGEST_SECONDS = 365 * 86_400.0
+"""A lease that lasts longer ends with its owner only."""
 
 
 class Leased(Refused):
@@ -31,6 +33,11 @@ class Lease:
     owner: str
     holder: str
     until: int
+
+    @property
+    def of_flink(self) -> bool:
+        """Whether a Flink job has it that may still run."""
+        return self.owner.startswith("flink-") and self.until > _now()
 
     @staticmethod
     def of(properties: dict[str, str]) -> "Lease | None":
@@ -75,10 +82,10 @@ def check(dataset: str, properties: dict[str, str], owner: str) -> None:
     if lease is None or lease.owner == owner or lease.until <= _now():
         return
     seconds = (lease.until - _now()) / 1e6
+    ends = f", its lease ends in {seconds:.0f} s; to go on at once" if seconds < LONGEST_SECONDS else ""
     raise Leased(
         f"'{dataset}' is being written by {lease.holder}",
-        next_step=f"stop that one first; if it has died, its lease ends in {seconds:.0f} s; to go on at once:"
-        " `bitlake run --take-over`",
+        next_step=f"stop that one first; if it has died{ends}: --take-over",
     )
 
 
