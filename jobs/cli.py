@@ -1,5 +1,6 @@
 """`bitlake submit` and `bitlake rescale`: the Flink job, from a process that need not have PyFlink."""
 
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,6 +105,7 @@ def _keep(schedule: "Schedule", rescaling: "Rescaling") -> None:
 
     def to(parallelism: int) -> None:
         settings.output.record(rescaling.to(parallelism))
+        sys.stdout.flush()
 
     stop = threading.Event()
     with stopped_by_signals(stop):

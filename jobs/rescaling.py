@@ -57,13 +57,14 @@ class Rescaling:
                 self._verify(started[-1], place)
             except BitlakeError as error:
                 self._go_back(error, parallelism, before.parallelism, started)
+            outage = round(time.monotonic() - begun, 3)
         return {
             "job": started[-1],
             "parallelism": parallelism,
             "savepoint": place,
-            "state_bytes": stopped["state_bytes"],
+            "state_bytes": self._cluster.savepoint_bytes(stopped["job"]),
             "savepoint_seconds": stopped["seconds"],
-            "outage_seconds": round(time.monotonic() - begun, 3),
+            "outage_seconds": outage,
         }
 
     def _refuse_without_slots(self, wanted: int, held: int) -> None:

@@ -78,7 +78,7 @@ def stop(
         give_up: let go of the leases; else its successor takes them.
 
     Returns:
-        The job's id, its savepoint, the bytes of that and the seconds it took.
+        The job's id, its savepoint and the seconds it took.
 
     Raises:
         Refused: no job writes them.
@@ -99,8 +99,7 @@ def stop(
         sink.set_properties(name, {JOB: replace(one, savepoint=place).to_json()})
         if give_up:
             sink.give_up_lease(name, one.owner)
-    size = cluster.savepoint_bytes(job.jobs[-1]) if state is not None else None
-    return {"job": job.jobs[-1], "savepoint": place, "state_bytes": size, "seconds": seconds}
+    return {"job": job.jobs[-1], "savepoint": place, "seconds": seconds}
 
 
 def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:
