@@ -18,11 +18,9 @@ from stack.flink import JobManager
 from stack.flink_home import FlinkOptions
 from stack.plan import Wanted
 from stack.seaweedfs import SeaweedFS
-from tests.integration.flink.conftest import cancel_all
 from tests.kafka_broker import wait_until
 from tests.proxy import Proxy
 
-TASK_MANAGERS = 4
 _SOON = {
     "heartbeat.interval": "1000",
     "heartbeat.timeout": "6000",
@@ -51,7 +49,7 @@ class FaultyCluster:
 
     @property
     def flink(self) -> Cluster:
-        return Cluster(self.stack.sections()["flink"])
+        return flink_of(self.stack)
 
     def settings(self) -> dict[str, Any]:
         """More of a lake.yaml: servers behind their lines."""
@@ -92,8 +90,8 @@ class FaultyCluster:
 
 
 @contextmanager
-def faulty_cluster(folder: Path) -> Iterator[FaultyCluster]:
-    """A cluster that ends with the block."""
+def faulty_cluster(folder: Path, task_managers: int) -> Iterator[FaultyCluster]:
+    """A cluster of so many TaskManagers that ends with the block."""
     stack = Background(folder, processes.identity(os.getpid()))
     servers = Wanted(("kafka", "seaweedfs"))
     flink = Wanted(("kafka", "seaweedfs", "flink"))
@@ -103,7 +101,7 @@ def faulty_cluster(folder: Path) -> Iterator[FaultyCluster]:
         files = stack.server(SeaweedFS)
         with _line(files.iceberg) as catalog, _line(files.s3) as store:
             options = FlinkOptions(
-                task_managers=TASK_MANAGERS,
+                task_managers=task_managers,
                 task_manager_memory="1400m",
                 settings={"s3.endpoint": store.url, **_SOON},
             )
@@ -123,3 +121,13 @@ def clear(cluster: FaultyCluster) -> None:
     """Ready for the next test, whatever became of the last one."""
     cluster.mend()
     cancel_all(cluster.flink)
+
+
+def flink_of(stack: Background) -> Cluster:
+    return Cluster(stack.sections()["flink"])
+
+
+def cancel_all(cluster: Cluster) -> None:
+    for left in cluster.running():
+        cluster.cancel(left)
+        cluster.wait(left)

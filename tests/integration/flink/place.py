@@ -133,7 +133,8 @@ class FlinkPlace:
             return position is not None and sum(position.offsets.values()) == topic.model.records
 
         for topic in self.topics:
-            wait_until(lambda topic=topic: there(topic), f"{topic.model.records} records to be committed")
+            what = f"{topic.model.records} records to be committed"
+            wait_until(lambda topic=topic: there(topic), what, 240, every=0.5)
 
     def check(self) -> None:
         """Every table's history is the model's, row by row, and so is the number of dead letters."""

@@ -1,79 +1,20 @@
 """Faults that befall a Flink job: afterwards the rows are the naive model's, each once."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stack.client import client
-from tests.faults.runs import BONDS
-from tests.integration.flink.cluster import FaultyCluster, clear, faulty_cluster
+from tests.integration.flink.cluster import FaultyCluster
 from tests.integration.flink.place import FlinkPlace
+from tests.integration.flink.story import SNAPSHOT, Story
 from tests.kafka_broker import wait_until
+from tests.model.decoding import Record
 
 pytestmark = pytest.mark.servers
 long = pytest.mark.long
-ENTRY = BONDS | {"on_new_field": "ignore"}
-RECORDS = 30
-SNAPSHOT = b'"add-snapshot"'
-"""In the request of a commit."""
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyCluster]:
-    with faulty_cluster(tmp_path_factory.mktemp("flink") / "stack") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(shared: FaultyCluster) -> Iterator[FaultyCluster]:
-    yield shared
-    clear(shared)
-
-
-class Story:
-    """A job that has read some records when something befalls it."""
-
-    def __init__(self, cluster: FaultyCluster, folder: Path, seed: int, mode: str = "append") -> None:
-        self.cluster = cluster
-        self.place = FlinkPlace(folder, cluster.stack, ENTRY | {"mode": mode}, seed, cluster.settings())
-        self.place.topic.grow(RECORDS)
-        self.job = self.place.submit()
-        self.place.read_all()
-
-    def grow(self) -> None:
-        self.place.topic.grow(RECORDS)
-
-    def while_it(self, does: str) -> None:
-        """Get to a moment: the line that it needs is stalled."""
-        before = self.cluster.checkpoints(self.job)["completed"]
-        if does == "checkpoints":
-            self.cluster.store.stall()
-            self.grow()
-            self._until(lambda now: now["in_progress"] > 0, "a checkpoint to be made")
-        elif does == "commits":
-            self.cluster.catalog.stall()
-            self.grow()
-            self._until(lambda now: now["completed"] >= before + 2, "a checkpoint to be committed")
-        else:
-            self.grow()
-
-    def _until(self, reached: object, what: str) -> None:
-        wait_until(lambda: reached(self.cluster.checkpoints(self.job)), what, 60)  # type: ignore[operator]
-
-    def ends_well(self) -> None:
-        """Everything is mended: the job goes on by itself, and the rows are the model's."""
-        self.cluster.mend()
-        self.grow()
-        self.place.read_all()
-        self.place.check()
-
-    def succeeded(self) -> None:
-        """Everything is mended: another job goes on, and the rows are the model's."""
-        self.cluster.mend()
-        self.job = self.place.submit()
-        self.ends_well()
+TASK_MANAGERS = 2
 
 
 MOMENTS = [
@@ -104,12 +45,12 @@ def test_the_job_manager_is_killed(cluster: FaultyCluster, tmp_path: Path, momen
 @long
 def test_a_task_manager_is_killed_during_a_savepoint(cluster: FaultyCluster, tmp_path: Path) -> None:
     story = Story(cluster, tmp_path, 53)
-    before = cluster.checkpoints(story.job)["total"]
-    cluster.store.stall()
+    worker = cluster.worker(story.job)
     story.grow()
+    cluster.store.stall()
     with story.place.starting("submit", "--stop") as stopping:
-        wait_until(lambda: cluster.checkpoints(story.job)["total"] > before + 1, "the savepoint to begin", 60)
-        cluster.kill(cluster.worker(story.job))
+        _let(5)  # the JobManager tells nothing while it waits for the store
+        cluster.kill(worker)
         cluster.mend()
         stopping.wait(120)
     if cluster.flink.state(story.job) == "FINISHED":
@@ -202,22 +143,34 @@ def _let(seconds: int) -> None:
     time.sleep(seconds)
 
 
-@long
-def test_rescaled_under_load(cluster: FaultyCluster, tmp_path: Path) -> None:
-    story = Story(cluster, tmp_path, 59)
-    for parallelism in (4, 2):
-        story.grow()
-        told = story.place.bitlake("rescale", "--parallelism", str(parallelism))
-        assert told["parallelism"] == parallelism
-        story.job = told["job"]
-        story.grow()
-    story.ends_well()
+def test_an_embedded_writer_takes_the_dataset_of_a_running_job(
+    cluster: FaultyCluster, tmp_path: Path
+) -> None:
+    story = Story(cluster, tmp_path, 41)
+    place = story.place
+    refused = place.bitlake("run", "--until-end", fails=True)
+    assert "is being written by a Flink job" in refused["error"]
+    place.bitlake("run", "--until-end", "--take-over")
+    story.grow()
+    assert "has taken the lease" in place.cluster.wait_failed(story.job)
+    place.bitlake("run", "--until-end")
+    place.check()
 
 
-@long
-def test_a_job_that_cannot_be_rescaled_goes_on(cluster: FaultyCluster, tmp_path: Path) -> None:
-    story = Story(cluster, tmp_path, 60)
-    refused = story.place.bitlake("rescale", "--parallelism", "9", fails=True)
-    assert "slots" in refused["error"]
-    assert cluster.flink.state(story.job) == "RUNNING"
-    story.ends_well()
+def test_a_new_field_ends_a_job_that_nobody_stays_with(cluster: FaultyCluster, tmp_path: Path) -> None:
+    entry = {"key": ["isin"], "valid_from": "at", "on_new_field": "evolve", "columns": {"n": "long"}}
+    place = FlinkPlace(tmp_path, cluster.stack, entry, 1, cluster.settings())
+    values = (
+        b'{"isin": "A", "at": "2024-01-01", "n": 1}',
+        b'{"isin": "A", "at": "2024-02-01", "n": 2, "rating": "AA"}',
+    )
+    times = [1_700_000_000_000_000 + i for i in range(len(values))]
+    records = [Record(v, key=b"A", timestamp=t, partition=1) for v, t in zip(values, times, strict=True)]
+    place.topic.add(records[:1])
+    job = place.submit()
+    place.read_all()
+    place.topic.add(records[1:])
+    assert "new fields in the stream" in place.cluster.wait_failed(job)
+    place.submit("--until-end", "--wait")
+    rows = place.lake.timeline(place.topic.entry["name"], system="now").to_pylist()
+    assert [(row["n"], row["rating"]) for row in rows] == [(1, None), (2, "AA")]
