@@ -111,6 +111,19 @@ def latency(
     _tell(result, report(result), save)
 
 
+@bench_app.command("rescale")
+def rescale(
+    keys: Annotated[list[int] | None, typer.Argument(metavar="[KEYS]...", help="Sizes of state.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often, up and down.")] = 1,
+    save: Save = None,
+) -> None:
+    """Measure for how long no Flink job runs when its parallelism is changed, on a stack of its own."""
+    from benchmarks.rescale import measure, report
+
+    result = measure(keys or [1_000, 1_000_000], runs)
+    _tell(result, report(result), save)
+
+
 @bench_app.command("ask")
 def ask(
     config: Annotated[Path, typer.Option("--config", "-c", help="Of a workload that was loaded.")] = Path(

@@ -1,21 +1,21 @@
 """`bitlake submit` and `bitlake rescale`: the Flink job, from a process that need not have PyFlink."""
 
-import json
-import logging
-import os
-import subprocess
-import time
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.submitting import submitted
 from pipeline.cli.options import answering, settings
-from pipeline.errors import BadInput, BitlakeError, Refused, Unavailable
+from pipeline.cli.running import stopped_by_signals
 
 if TYPE_CHECKING:
+    from jobs.rescaling import Rescaling
+    from jobs.schedule import Schedule
     from pipeline.config import DatasetConfig, LakeConfig
-
-log = logging.getLogger(__name__)
 
 submit_app = typer.Typer(add_completion=False)
 rescale_app = typer.Typer(add_completion=False)
@@ -67,54 +67,49 @@ def _submit(
     if from_savepoint:
         words += ["--from-savepoint", from_savepoint]
     names = [dataset.name for dataset in chosen]
-    job = _started(names, words, parallelism)
+    job = submitted(settings.config, names, words, parallelism)
     if wait:
         from pipeline.flink.following import Following
 
         again = [word for word in words if word in ("--until-end", "--take-over")]
-        job = Following(lake, chosen, lambda: _started(names, again, parallelism)).wait(job)
+        job = Following(lake, chosen, lambda: submitted(settings.config, names, again, parallelism)).wait(job)
     settings.output.record({"job": job})
 
 
 def _rescale(
-    parallelism: Annotated[int, typer.Option(min=1, help="The new one.")],
     datasets: Datasets = None,
+    parallelism: Annotated[int | None, typer.Option(min=1, help="The new one.")] = None,
+    schedule: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Stay, and keep the job to cron lines with a parallelism each."),
+    ] = None,
 ) -> None:
     """Change the parallelism of the job that writes datasets, through a savepoint."""
-    from pipeline.flink.cluster import Cluster
-    from pipeline.flink.job import running, stop
+    from jobs.rescaling import Rescaling
 
+    if (parallelism is None) == (schedule is None):
+        raise typer.BadParameter("give either --parallelism or --schedule")
     lake, chosen = _chosen(datasets)
-    names = [dataset.name for dataset in chosen]
-    before, cluster = running(lake, chosen), Cluster(lake.flink)
-    begun, started = time.monotonic(), list[str]()
-    stopped = stop(lake, chosen)
+    rescaling = Rescaling(settings.config, lake, chosen)
+    if parallelism is not None:
+        settings.output.record(rescaling.to(parallelism))
+    if schedule is not None:
+        from jobs.schedule import Schedule
 
-    def go_on(wanted: int) -> str:
-        started.append(_started(names, [], wanted))
-        cluster.wait_running(started[-1])
-        return started[-1]
+        _keep(Schedule.read(schedule), rescaling)
 
-    try:
-        job = go_on(parallelism)
-    except BitlakeError as error:
-        log.warning("going on with a parallelism of %d again: %s", before.parallelism, error.message)
-        for failed in started:
-            cluster.cancel(failed)
-            cluster.wait(failed)
-        job = go_on(before.parallelism)
-        raise Refused(
-            f"the job could not run with a parallelism of {parallelism}: {error.message}",
-            next_step=f"it runs on as before, as job {job}; see that the cluster has {parallelism} slots",
-        ) from error
-    settings.output.record(
-        {
-            "job": job,
-            "parallelism": parallelism,
-            "savepoint": stopped["savepoint"],
-            "outage_seconds": round(time.monotonic() - begun, 3),
-        }
-    )
+
+def _keep(schedule: "Schedule", rescaling: "Rescaling") -> None:
+    """Rescale by a schedule until the process is told to stop."""
+    from jobs.schedule import Keeper
+
+    def to(parallelism: int) -> None:
+        settings.output.record(rescaling.to(parallelism))
+        sys.stdout.flush()
+
+    stop = threading.Event()
+    with stopped_by_signals(stop):
+        Keeper(schedule, rescaling.current, to).run(lambda: datetime.now(UTC), stop.wait)
 
 
 def _chosen(datasets: list[str] | None) -> "tuple[LakeConfig, list[DatasetConfig]]":
@@ -122,36 +117,6 @@ def _chosen(datasets: list[str] | None) -> "tuple[LakeConfig, list[DatasetConfig
 
     lake = Lake.open(settings.config).config
     return lake, [lake.dataset(name) for name in datasets or ()] or list(lake.datasets)
-
-
-def _started(names: list[str], words: list[str], parallelism: int | None) -> str:
-    """Run `jobs.flink_job` by the Python that has PyFlink; the job's id."""
-    from stack.client import client
-
-    python, environment = client()
-    more = [] if parallelism is None else ["--parallelism", str(parallelism)]
-    command = [str(python), "-m", "jobs.flink_job", str(settings.config.absolute()), *names, *words, *more]
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    told = _last_json(done.stdout)
-    if "job" in told:
-        return str(told["job"])
-    if "error" in told:
-        kinds = {"Unavailable": Unavailable, "BadInput": BadInput}
-        raise kinds.get(told["kind"], Refused)(told["error"], next_step=told["next_step"])
-    raise BitlakeError(
-        f"the job could not be submitted (status {done.returncode}): {done.stderr.strip()[-3000:]}",
-        next_step="see the cause above; `bitlake -v submit` tells more",
-    )
-
-
-def _last_json(text: str) -> dict[str, Any]:
-    for line in reversed(text.splitlines()):
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
-    return {}
 
 
 submit_app.command()(answering(_submit))

@@ -10,7 +10,7 @@ import os
 import sys
 
 from pipeline.config import load_config
-from pipeline.errors import BitlakeError
+from pipeline.errors import BitlakeError, Refused
 from pipeline.flink.submission import Submission
 
 
@@ -24,12 +24,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="go on from the tables, not from a checkpoint")
     parser.add_argument("--from-savepoint", metavar="PLACE", help="go on from this checkpoint or savepoint")
     parser.add_argument("--parallelism", type=int, help="default: as flink in lake.yaml says")
+    parser.add_argument(
+        "--successor",
+        action="store_true",
+        help="make the graph while the job before runs; start it when a savepoint is told on standard input",
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
         lake = load_config(given.config, os.environ)
         datasets = [lake.dataset(name) for name in given.datasets] or list(lake.datasets)
-        job = Submission(
+        submission = Submission(
             lake,
             datasets,
             take_over=given.take_over,
@@ -37,14 +42,24 @@ def main(arguments: list[str] | None = None) -> int:
             fresh=given.fresh,
             savepoint=given.from_savepoint,
             parallelism=given.parallelism,
-        ).submit()
+        )
+        job = _succeeding(submission) if given.successor else submission.submit()
     except BitlakeError as error:
         print(
             json.dumps({"error": error.message, "next_step": error.next_step, "kind": type(error).__name__})
         )
         return 1
-    print(json.dumps({"job": job}))
+    print(json.dumps({"job": job}), flush=True)
     return 0
+
+
+def _succeeding(submission: Submission) -> str:
+    submission.prepare()
+    print(json.dumps({"prepared": True}), flush=True)
+    told = sys.stdin.readline()
+    if not told:
+        raise Refused("no savepoint was told", next_step="the job before runs on")
+    return submission.succeed(json.loads(told)["savepoint"])
 
 
 if __name__ == "__main__":

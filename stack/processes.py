@@ -73,7 +73,9 @@ def identity(pid: int) -> Identity | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *fields = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else Identity(pid, int(fields[18]))
+    # Killed, a process with many threads is a zombie while they end: only then its parent is told.
+    ended = state in "ZX" and int(fields[16]) <= 1
+    return None if ended else Identity(pid, int(fields[18]))
 
 
 def start(command: Command, folder: Path, log: Path) -> subprocess.Popen[bytes]:

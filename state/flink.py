@@ -7,6 +7,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+LEFT = b"\0"
+"""In the place of a key's value: it is in the tables only."""
 _LENGTH = struct.Struct("<i")
 
 
@@ -39,6 +41,13 @@ class FlinkKeys:
         if keys:
             both = [part for pair in zip(keys, values, strict=True) for part in pair]
             self._java.putMany(self._state, _packed(both))
+
+    def leave(self, before: int) -> int:
+        """Put `LEFT` in the place of values that begin with a lesser integer (int64); how many.
+
+        Zero is less than none.
+        """
+        return int(self._java.leave(self._state, before))
 
 
 def _packed(parts: Sequence[bytes]) -> bytes:

@@ -145,13 +145,13 @@ class Kafka:
         wait_until(members, f"brokers {sorted(wanted)} to be members")
 
 
-def wait_until(ready: Any, what: str, seconds: float = STARTUP_SECONDS) -> None:
+def wait_until(ready: Any, what: str, seconds: float = STARTUP_SECONDS, every: float = 0.05) -> None:
     """Wait for a condition; an error names what did not come."""
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s for {what}")
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Proxy:
         self._target, self.lost = target, 0
         self._lock, self._open = threading.Lock(), set[socket.socket]()
         self._marks: list[bytes] = []
+        self._stall_at = b""
         self._away, self._refusals, self._flowing = False, 0, threading.Event()
         self._flowing.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -60,8 +61,18 @@ class Proxy:
         """Forward nothing more, in either direction, and leave connections open."""
         self._flowing.clear()
 
+    def stall_at(self, mark: bytes) -> None:
+        """Stall when something comes that holds a mark: that is what is held back first."""
+        self._stall_at = mark
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing is forwarded."""
+        return not self._flowing.is_set()
+
     def flow(self) -> None:
         """Forward again, what was held back first."""
+        self._stall_at = b""
         self._flowing.set()
 
     def __enter__(self) -> Self:
@@ -128,6 +139,9 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
+                if self._stall_at and self._stall_at in data:
+                    self._stall_at = b""
+                    self.stall()
                 self._flowing.wait()
                 forward(data)
         self._end(connection)

@@ -59,7 +59,7 @@ def run(
         return LoadWatcher(name, display())
 
     served = _served(lake, datasets or (), shown, metrics_host, metrics_port)
-    with _stopped_by_signals(stop), served as watching:
+    with stopped_by_signals(stop), served as watching:
         summary = lake.run(
             datasets or (),
             until_end=until_end,
@@ -94,7 +94,7 @@ def _served(
 
 
 @contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """The first signal drains; a second one ends the process as if there were no handler."""
 
     def handle(number: int, _frame: FrameType | None) -> None:

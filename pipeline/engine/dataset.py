@@ -33,7 +33,7 @@ from pipeline.engine.outgoing import Outgoing
 from pipeline.engine.patience import Patience
 from pipeline.engine.progress import Progress
 from pipeline.engine.rebuild import read_back
-from pipeline.engine.recover import make_anew, restore, settle
+from pipeline.engine.recover import make_anew, restore, settle, wait_for_flink
 from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import Timelines
 from pipeline.engine.watching import Committed, StateCounts
@@ -426,9 +426,12 @@ class DatasetWriter:
 def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms) -> None:
     if not terms.take_over:
         sink.check_lease(schema, owner)
+    flink = sink.held_by_flink(schema)
     if terms.lease_seconds:
         holder = f"process {os.getpid()} on {socket.gethostname()}"
         sink.take_lease(schema, Tenant(owner, holder, terms.lease_seconds, this_process()))
+    if flink:
+        wait_for_flink(sink, schema)
 
 
 def _clocked(batch: Batch) -> NDArray[np.int64]:

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from pipeline.engine.journal import Journal
 from pipeline.engine.layout import fits, layout_of
 from pipeline.engine.outgoing import Outgoing
@@ -12,11 +14,13 @@ from pipeline.errors import Refused
 from pipeline.faults import reach
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
+from pipeline.sink.flink_positions import InPart
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.tables import Mode
 
 log = logging.getLogger(__name__)
 
+IN_PART_SECONDS = 60.0
 
 _ONE_HISTORY = (
     "restore the tables or the catalog that belong to this state, or move the state directory away to go on"
@@ -59,6 +63,21 @@ def make_anew(
     journal.clear()
     reach("after-clearing")
     sink.drop(unfit)
+
+
+def wait_for_flink(sink: LakeSink, dataset: DatasetSchema) -> None:
+    """Wait until a Flink job that lost the lease has committed the rest of a checkpoint; it begins no other.
+
+    Raises:
+        InPart: it does not; it may have died.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(InPart),
+        stop=stop_after_delay(IN_PART_SECONDS),
+        wait=wait_fixed(1),
+        reraise=True,
+    )
+    retrying(sink.positions, dataset)
 
 
 def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema, outgoing: Outgoing) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlparse
 
 import requests
 from tenacity import (
@@ -16,7 +17,7 @@ from tenacity import (
 from pipeline.errors import BitlakeError, Unavailable
 
 ENDED = ("FINISHED", "CANCELED", "FAILED")
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
 
 
 class Cluster:
@@ -29,9 +30,15 @@ class Cluster:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.url = f"http://{options.get('rest.address', 'localhost')}:{options.get('rest.port', 8081)}"
 
+    @classmethod
+    def at(cls, url: str) -> "Cluster":
+        """The JobManager at a URL as `url` has it."""
+        address = urlparse(url)
+        return cls({"rest.address": address.hostname, "rest.port": address.port})
+
     def job(self, job: str) -> dict[str, Any]:
         """A job's details."""
-        return self._ask("GET", f"/jobs/{job}")
+        return dict(self._ask("GET", f"/jobs/{job}"))
 
     def running(self) -> list[str]:
         """The jobs that have not ended."""
@@ -48,6 +55,13 @@ class Cluster:
         """Why a job failed last."""
         told = self._ask("GET", f"/jobs/{job}/exceptions")
         return str(told.get("root-exception") or _newest(told))
+
+    def wait_failed(self, job: str, patience: float = 120.0) -> str:
+        """Wait until a job has failed for good; why."""
+        state = self.wait(job, patience=patience)
+        if state != "FAILED":
+            raise BitlakeError(f"job {job} is {state.lower()}, not failed")
+        return self.failure(job)
 
     def cancel(self, job: str) -> None:
         """Stop a job where it is; its last checkpoint stays."""
@@ -76,6 +90,23 @@ class Cluster:
                 next_step="see the JobManager's log; the job goes on unless it failed as well",
             )
         return str(told["location"])
+
+    def savepoint_bytes(self, job: str) -> int | None:
+        """The size of a job's last savepoint; None if it has none."""
+        newest = self._ask("GET", f"/jobs/{job}/checkpoints").get("latest", {}).get("savepoint")
+        return int(newest["state_size"]) if newest else None
+
+    def restored_from(self, job: str) -> str | None:
+        """The savepoint or checkpoint that a job went on from; None: from none."""
+        found = self._ask("GET", f"/jobs/{job}/checkpoints").get("latest", {}).get("restored")
+        return str(found["external_path"]) if found else None
+
+    def slots(self) -> int | None:
+        """How many slots are free; None where the cluster starts TaskManagers as it needs them."""
+        settings = self._ask("GET", "/jobmanager/config")
+        if any(one["key"] == "kubernetes.cluster-id" for one in settings):
+            return None
+        return int(self._ask("GET", "/overview")["slots-available"])
 
     def wait(self, job: str, states: tuple[str, ...] = ENDED, patience: float | None = None) -> str:
         """Wait until a job is in one of some states; which."""
@@ -114,7 +145,7 @@ class Cluster:
                 next_step=f"see that the cluster has slots for it: {self.url}",
             ) from error
 
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
         try:
             answer = requests.request(method, self.url + path, json=body, timeout=30)
         except requests.RequestException as error:
@@ -126,7 +157,7 @@ class Cluster:
             raise UnknownJob(f"{self.url}{path}: not known", next_step="see the jobs at " + self.url)
         if not answer.ok:
             raise BitlakeError(f"Flink refused {method} {path}: {_first(answer.text)}")
-        return dict(answer.json()) if answer.content else {}
+        return answer.json() if answer.content else {}
 
 
 class UnknownJob(BitlakeError):

@@ -47,23 +47,26 @@ class Following:
             )(self._look, job)
             if not grown:
                 return job
-            self._cluster.cancel(job)
-            self._cluster.wait(job)
             self._evolve(grown)
             job = self._submit()
 
     def _look(self, job: str) -> list[Grown] | None:
-        """New fields that the job met; none if it has ended well, None while it runs."""
+        """New fields that ended the job; none if it has ended well, None while it goes on."""
         state = self._cluster.state(job)
-        if state == "RUNNING" or state in ("CREATED", "INITIALIZING"):
-            return None
-        if state in ("FINISHED", "CANCELED", None):
+        if state is None:
+            raise BitlakeError(
+                f"the cluster does not know job {job} any more",
+                next_step="`bitlake submit` goes on from its last checkpoint",
+            )
+        if state in ("FINISHED", "CANCELED"):
             return []
+        if state not in ENDED:
+            return None
         why = self._cluster.failure(job)
         grown = new_fields(why)
-        if not grown and state in ENDED:
+        if not grown:
             raise BitlakeError(f"job {job} failed: {why[:2000]}", next_step="see the TaskManagers' logs")
-        return grown or None
+        return grown
 
     def _evolve(self, grown: Sequence[Grown]) -> None:
         sink = LakeSink(open_catalog(self._lake.catalog), self._lake.dead_letters.table)

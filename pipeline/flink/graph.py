@@ -47,12 +47,20 @@ class Graph:
         self._catalog, self._kafka, self._shared, self._until_end = catalog, kafka, shared, until_end
         self._most = environment.get_max_parallelism()
         self._row, self._key = (t.get_java_type_info() for t in (_FRAME, Types.ROW([Types.INT()])))
-        self._schemas: dict[str, Any] = {}
+        self._fences: dict[str, Any] = {}
 
     def build(self, plans: Sequence[DatasetPlan]) -> None:
         """Add all datasets."""
         dead_letters, positions = self._shared
         for plan in plans:
+            kinds = len(_kinds(plan))
+            sinks = {table.identifier: kinds for table in plan.schema.tables} | {
+                dead_letters: 1,
+                positions: 1,
+            }
+            self._fences[plan.config.name] = self._java.bitlake.Fence(
+                self._catalog, plan.config.name, plan.owner, plan.run, plan.schema.parent.identifier, sinks
+            )
             decoded = self._decoded(plan)
             self._applied(plan, decoded)
             self._sink(plan, decoded, DEAD, dead_letters, "dead letters", parallelism=1)
@@ -72,13 +80,13 @@ class Graph:
         name, ours = plan.config.name, self._java.bitlake
         changes = decoded.filter(ours.Frames.Changes()).name(f"{name}: changes").uid(f"{name}-changes")
         marked = changes.keyBy(ours.Keys.OfFrame(), self._key).transform(
-            f"{name}: mark", self._row, ours.Mark(self._most)
+            f"{name}: mark", self._row, ours.Mark(self._most, self._fences[name])
         )
         marked.uid(f"{name}-mark")
         applied = self._python(marked, Apply(plan), f"{name}: apply", f"{name}-apply")
         upsert = plan.config.mode.value == "upsert"
         for number, table in enumerate(plan.schema.tables):
-            kinds = ("versions",) if upsert else ("open", "closed")
+            kinds = _kinds(plan)
             for closed, kind in enumerate(kinds):
                 self._sink(
                     plan,
@@ -136,9 +144,10 @@ class Graph:
         suffix = f"{plan.config.name}-{label.replace(' ', '-')}"
         rows = frames.flatMap(self._java.bitlake.Rows(number, identity is not None, type_))
         rows = rows.name(f"{plan.config.name}: rows of {label}").uid(f"{suffix}-rows")
-        loader = iceberg.flink.TableLoader.fromCatalog(
+        plain = iceberg.flink.TableLoader.fromCatalog(
             self._catalog, iceberg.catalog.TableIdentifier.parse(identifier)
         )
+        loader = self._java.bitlake.FencedTables(plain, identifier, self._fences[plan.config.name])
         builder = iceberg.flink.sink.IcebergSink.forRowData(rows).tableLoader(loader).uidSuffix(suffix)
         builder = builder.distributionMode(iceberg.DistributionMode.NONE)
         builder = builder.writeParallelism(parallelism or self._environment.get_parallelism())
@@ -147,3 +156,8 @@ class Graph:
         if identity is not None:
             builder = builder.equalityFieldColumns(identity)
         builder.append()
+
+
+def _kinds(plan: DatasetPlan) -> tuple[str, ...]:
+    """What rows of a table are told apart: by each, there is a sink."""
+    return ("versions",) if plan.config.mode.value == "upsert" else ("open", "closed")

@@ -29,6 +29,9 @@ class Job:
         savepoint: where the newest job was stopped, if it was.
         cluster: the address of its REST API.
         parallelism: of the newest job.
+        token: tells the newest job's lease from those of the others of its run.
+        datasets: all that the newest job writes.
+        layout: what the bytes of its state mean (`pipeline.engine.layout`).
     """
 
     run: str
@@ -39,11 +42,14 @@ class Job:
     savepoint: str | None = None
     cluster: str = ""
     parallelism: int = 1
+    token: str = ""
+    datasets: tuple[str, ...] = ()
+    layout: list[Any] | None = None
 
     @property
     def owner(self) -> str:
         """As whom it holds the lease."""
-        return f"flink-{self.run}"
+        return f"flink-{self.run}-{self.token}"
 
     def to_json(self) -> str:
         """As the table carries it."""
@@ -56,13 +62,20 @@ class Job:
         if not text:
             return None
         content = json.loads(text)
-        return Job(**{**content, "jobs": tuple(content["jobs"])})
+        return Job(**{**content, "jobs": tuple(content["jobs"]), "datasets": tuple(content["datasets"])})
 
 
-def stop(lake: LakeConfig, datasets: Sequence[DatasetConfig], *, folder: str | None = None) -> dict[str, Any]:
+def stop(
+    lake: LakeConfig, datasets: Sequence[DatasetConfig], *, folder: str | None = None, give_up: bool = True
+) -> dict[str, Any]:
     """Stop the job that writes some datasets, with a savepoint, and let go of their leases.
 
     One that has ended already only loses its leases: then there is no new savepoint.
+
+    Args:
+        lake, datasets: what it writes.
+        folder: for the savepoint, if not as Flink is configured.
+        give_up: let go of the leases; else its successor takes them.
 
     Returns:
         The job's id, its savepoint and the seconds it took.
@@ -81,10 +94,12 @@ def stop(lake: LakeConfig, datasets: Sequence[DatasetConfig], *, folder: str | N
         if ended != "FINISHED":
             why = cluster.failure(job.jobs[-1])[:1000]
             raise BitlakeError(f"job {job.jobs[-1]} ended as {ended} after its savepoint: {why}")
+    seconds = round(time.monotonic() - begun, 3)
     for name, one in jobs.items():
         sink.set_properties(name, {JOB: replace(one, savepoint=place).to_json()})
-        sink.give_up_lease(name, one.owner)
-    return {"job": job.jobs[-1], "savepoint": place, "seconds": round(time.monotonic() - begun, 3)}
+        if give_up:
+            sink.give_up_lease(name, one.owner)
+    return {"job": job.jobs[-1], "savepoint": place, "seconds": seconds}
 
 
 def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:

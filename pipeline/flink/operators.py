@@ -22,11 +22,13 @@ from pipeline.engine.changes import changes_of
 from pipeline.engine.dead_letters import Origin, buried, dead_rows
 from pipeline.engine.options import decode_options
 from pipeline.engine.rebuild import rebuild
-from pipeline.engine.timelines import new_rows
+from pipeline.engine.timelines import Applied, new_rows
+from pipeline.errors import BitlakeError
 from pipeline.flink.errors import NewField
 from pipeline.flink.frames import END, group_of, joined, mark_of, records_of, split
+from pipeline.flink.idle import IdleKeys
 from pipeline.flink.plan import DatasetPlan
-from pipeline.flink.rows import AT, DEAD, frame, framed
+from pipeline.flink.rows import AT, DEAD, frame, framed, stopping
 from pipeline.flink.timelines import FlinkTimelines
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.flink_positions import POSITIONS
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EMIT_ROWS = 50_000
 """Version rows that are handed on at once, or fewer before a checkpoint."""
+READ_BACK_CHANGES = 200_000
+"""Changes that wait, at most and until a checkpoint, for keys to be read back from the tables together."""
 DEAD_BYTES = 16 << 20
 """Bytes of dead letters that are handed on before a checkpoint asks for them."""
 
@@ -74,7 +78,7 @@ class Decode(KeyedProcessFunction):
             yield from self._told(mark.of, mark.checkpoint)
             return
         block = records_of(value, self._plan.config.topic, time.time_ns() // 1000)
-        yield from self._decoded(block)
+        yield from _stopping(self._decoded(block))
 
     def _decoded(self, block: KafkaBlock) -> Iterator[bytes]:
         plan, partition, now = self._plan, block.partition, block.fetched_at
@@ -145,19 +149,31 @@ class Apply(KeyedProcessFunction):
         self._rows = new_rows()
         self._own: defaultdict[int, list[Ints]] = defaultdict(list)
         self._met = set[int]()
+        self._idle, self._forget = IdleKeys(self._plan), False
+        self._waiting, self._changes_waiting = list[Applied](), 0
         self._group_of = np.array(self._plan.groups, np.int64)
         metrics = runtime_context.get_metrics_group().add_group("bitlake").add_group("dataset", config.name)
         self._changes, self._versions = metrics.counter("changes"), metrics.counter("version_rows")
+        self._gone, self._back = metrics.counter("keys_left"), metrics.counter("keys_read_back")
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
         """Apply a frame, or write down before a checkpoint what changed."""
-        group: Any = ctx.get_current_key()
+        yield from _stopping(self._processed(value, ctx.get_current_key()))
+
+    def _processed(self, value: bytes, group: Any) -> Iterator[bytes]:
         if group not in self._met:
             self._begin(group)
-        if mark_of(value) is not None:
+        mark = mark_of(value)
+        if mark is not None:
+            yield from self._settled()
             yield from self._emitted()
             self._timelines.write_keys(self._numbers(group))
+            self._leave(mark.checkpoint)
             return
+        if self._forget:  # marks of all key groups have come, and so all keys are written
+            self._timelines.forget()
+            self._own.clear()
+            self._forget = False
         timelines, part = self._timelines, joined(value)
         before = timelines.current.count
         admitted = timelines.admit_changes(
@@ -166,11 +182,30 @@ class Apply(KeyedProcessFunction):
         after = timelines.current.count
         if after > before:
             self._own[group].append(np.arange(before, after))
-        while admitted.done < len(part.key_hash):
-            timelines.apply(admitted, self._plan.schema, self._rows)
-            if int(self._rows.filled[0]) >= EMIT_ROWS:
-                yield from self._emitted()
-        self._changes.inc(int(np.count_nonzero(part.changes.outcome)))
+        self._waiting.append(admitted)
+        self._changes_waiting += len(part.key_hash)
+        if not timelines.incomplete or self._changes_waiting >= READ_BACK_CHANGES:
+            yield from self._settled()
+
+    def _settled(self) -> Iterator[bytes]:
+        """Apply what waits, in order, once keys that left the state are read back: all with one look."""
+        timelines = self._timelines
+        self._back.inc(timelines.read_back(self._idle.read_back))
+        for admitted in self._waiting:
+            while admitted.done < admitted.changes.key.size:
+                timelines.apply(admitted, self._plan.schema, self._rows)
+                if int(self._rows.filled[0]) >= EMIT_ROWS:
+                    yield from self._emitted()
+            self._changes.inc(int(np.count_nonzero(admitted.changes.outcome)))
+        self._waiting.clear()
+        self._changes_waiting = 0
+
+    def _leave(self, checkpoint: int) -> None:
+        """Leave idle keys of a key group to the tables."""
+        since = self._idle.since(checkpoint)
+        if since is not None:
+            self._gone.inc(self._timelines.leave_keys(since))
+            self._forget = self._forget or self._timelines.mostly_idle(since)
 
     def _begin(self, group: int) -> None:
         """Make sure that the state has what the tables held where the run began.
@@ -218,6 +253,16 @@ class Apply(KeyedProcessFunction):
             yield from framed(2 * number + 1, table.closed)
         self._versions.inc(filled)
         self._rows.filled[0] = 0
+
+
+def _stopping(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """Frames; the job ends for good where they end with an error that would come again and again."""
+    try:
+        yield from frames
+    except BitlakeError as error:
+        if error.retryable:
+            raise
+        yield stopping(str(error))
 
 
 def _longs(context: RuntimeContext, name: str) -> ValueState:

@@ -15,6 +15,7 @@ class DatasetPlan:
 
     Attributes:
         config, schema: of the dataset, its tables as they are now.
+        owner: as whom the job holds the dataset's lease.
         run: names the line of jobs that go on from one another's savepoints and checkpoints.
         seed: of the keys' hashes; the same in all jobs of a run.
         start: where a job without a savepoint goes on from: the tables' position.
@@ -26,6 +27,7 @@ class DatasetPlan:
 
     config: DatasetConfig
     schema: DatasetSchema
+    owner: str
     run: str
     seed: int
     start: Position

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-AT, DEAD = 255, 254
+AT, DEAD, STOP = 255, 254, 253
 """What frames begin with that are no version rows; those begin with twice their table's number, plus one if
-closed."""
+closed. One of `STOP` ends the job for good."""
 
 
 def framed(number: int, chunks: Iterable[pa.Table]) -> Iterator[bytes]:
@@ -25,6 +25,11 @@ def frame(number: int, rows: pa.Table) -> bytes:
     with pa.ipc.new_stream(out, schema) as stream:
         stream.write_table(pa.Table.from_arrays(columns, schema=schema).combine_chunks())
     return out.getvalue().to_pybytes()
+
+
+def stopping(why: str) -> bytes:
+    """A frame that ends the job for good: an exception in Python would have Flink start it again."""
+    return bytes((STOP,)) + why.encode()
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import DatasetConfig, LakeConfig, dataset_schema
 from pipeline.engine.arrival import begin_topic, topic_offsets
+from pipeline.engine.layout import layout_of
 from pipeline.engine.recover import agreed
-from pipeline.errors import Refused
-from pipeline.flink.cluster import ENDED, Cluster
+from pipeline.errors import BadConfiguration, BitlakeError, Refused
+from pipeline.flink.cluster import Cluster
 from pipeline.flink.job import JOB, Job
 from pipeline.flink.plan import DatasetPlan
-from pipeline.flink.restore import RestorePoint, restore_point
+from pipeline.flink.restore import RestorePoint
+from pipeline.flink.succession import Predecessor, found_point, refuse_running
 from pipeline.schema import DatasetSchema
 from pipeline.sink.catalog import open_catalog
-from pipeline.sink.epoch import FLINK, FlinkRun, Position, newest_summary
+from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.lease import Lease, Tenant
 from pipeline.source.kafka import open_source
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOR_GOOD = 100 * 365 * 86_400.0
-"""Seconds of a job's lease: its sinks can't renew it, so that it ends when the job is stopped by us."""
+"""Seconds of a job's lease: it does not renew it, so that it ends when the job is stopped by us."""
 MAX_PARALLELISM = 128
+_RECOVERY = "execution.state-recovery.path"
 _DEFAULTS = {
     "execution.target": "remote",
     "execution.attached": "false",
@@ -46,7 +49,7 @@ _DEFAULTS = {
 
 
 class Submission:
-    """Submits one job that writes some datasets of a lake.
+    """Submits one job that writes some datasets of a lake: `prepare` it, then `start` it.
 
     Args:
         lake: the configuration.
@@ -73,112 +76,118 @@ class Submission:
         # What Kafka's source restores has no end to stop at.
         self._take_over, self._until_end, self._fresh = take_over, until_end, fresh or until_end
         self._savepoint = savepoint
+        if _RECOVERY in lake.flink:
+            raise BadConfiguration(
+                f"flink in lake.yaml has {_RECOVERY}: a job may not go on from any place",
+                next_step="take it out; `bitlake submit --from-savepoint PLACE` sees whether that will do",
+            )
         self._options = {**_DEFAULTS, **{key: str(value) for key, value in lake.flink.items()}}
         if parallelism is not None:
             self._options["parallelism.default"] = str(parallelism)
         self._sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
         self._cluster = Cluster(lake.flink)
+        self._before: list[Predecessor] = []
+        self._jobs: list[Job] = []
+        self._environment: StreamExecutionEnvironment | None = None
 
     def submit(self) -> str:
         """Submit the job; its id.
 
         Raises:
-            Refused: the tables, the savepoint and lake.yaml do not go together.
+            Refused: the tables, the savepoint and lake.yaml do not go together, or a job runs already.
             Leased: another writer has a dataset.
             Unavailable: the cluster or the catalog does not answer.
         """
-        schemas = [self._open(config) for config in self._datasets]
-        jobs = [self._job_of(schema) for schema in schemas]
-        self._refuse_running(jobs)
-        point = self._restore_point(schemas, jobs)
-        if point is None:
-            run, seed = uuid.uuid4().hex, secrets.randbits(63)
-        else:
-            first = next(job for job in jobs if job is not None)
+        self._before = [Predecessor.of(self._sink, self._open(config)) for config in self._datasets]
+        refuse_running(self._before, self._cluster, take_over=self._take_over)
+        point = None if self._on_tables() else self._point(self._savepoint)
+        self._build(point is not None)
+        return self._start(point)
+
+    def prepare(self) -> None:
+        """Make the graph of a job that takes the place of one that still runs, as far as it can be made.
+
+        Raises:
+            Refused: it can't take that one's place.
+        """
+        self._before = [Predecessor.of(self._sink, self._open(config)) for config in self._datasets]
+        for one in self._before:
+            if one.job is None or (why := one.why_not()):
+                raise Refused(
+                    f"'{one.schema.name}': no job can be gone on from: {why or 'none wrote it'}",
+                    next_step="`bitlake submit --stop`, then `bitlake submit`",
+                )
+        self._build(succeeds=True)
+
+    def succeed(self, savepoint: str) -> str:
+        """Start what `prepare` made from the savepoint that the job before was stopped with; its id."""
+        return self._start(self._point(savepoint))
+
+    def _on_tables(self) -> bool:
+        if self._fresh and self._savepoint is not None:
+            raise Refused(
+                f"the job goes on from the tables, not from {self._savepoint}",
+                next_step="leave --from-savepoint out; or --until-end and --fresh",
+            )
+        return self._fresh
+
+    def _point(self, wanted: str | None) -> RestorePoint | None:
+        checkpoints = self._options.get("execution.checkpointing.dir")
+        return found_point(self._sink, self._before, wanted, checkpoints, self._lake.catalog)
+
+    def _build(self, succeeds: bool) -> None:
+        """Decide where each dataset begins, and make the graph."""
+        run, seed = uuid.uuid4().hex, secrets.randbits(63)
+        if succeeds:
+            first = next(one.job for one in self._before if one.job is not None)
             run, seed = first.run, first.seed
-        told = [
-            job if point is not None and job is not None else self._begun(config, schema, run, seed)
-            for config, schema, job in zip(self._datasets, schemas, jobs, strict=True)
-        ]
-        environment = self._environment(point)
+        token, names = secrets.token_hex(4), tuple(config.name for config in self._datasets)
+        for config, one in zip(self._datasets, self._before, strict=True):
+            goes_on = succeeds and one.job is not None
+            job = one.job if goes_on and one.job else self._begun(config, one.schema, run, seed)
+            job = replace(job, token=token, datasets=names, layout=layout_of(one.schema))
+            self._jobs.append(job)
+        self._environment = self._new_environment()
         groups = self._groups()
         plans = [
-            self._plan(config, schema, job, groups)
-            for config, schema, job in zip(self._datasets, schemas, told, strict=True)
+            self._plan(config, one.schema, job, groups)
+            for config, one, job in zip(self._datasets, self._before, self._jobs, strict=True)
         ]
-        for schema, job in zip(schemas, told, strict=True):
-            self._hold(schema, job)
+        self._add(plans)
+
+    def _start(self, point: RestorePoint | None) -> str:
+        environment = self._environment
+        if environment is None:
+            raise BitlakeError("a job was started before it was prepared", next_step="report this as a bug")
+        if point is not None:
+            from pyflink.common import Configuration
+
+            recovery = Configuration()
+            recovery.set_string(_RECOVERY, point.location)
+            environment.configure(recovery)
+        for one, job in zip(self._before, self._jobs, strict=True):
+            self._hold(one, job)
         try:
-            started = self._execute(environment, plans)
+            names = ", ".join(config.name for config in self._datasets)
+            started = str(environment.execute_async(f"bitlake: {names}").get_job_id())
         except BaseException:
             self._sink.end_leases()
             raise
-        for schema, job in zip(schemas, told, strict=True):
-            parallelism = environment.get_parallelism()
+        for one, job in zip(self._before, self._jobs, strict=True):
             now = replace(
                 job,
                 jobs=(*job.jobs, started)[-20:],
                 savepoint=None,
                 cluster=self._cluster.url,
-                parallelism=parallelism,
+                parallelism=environment.get_parallelism(),
             )
-            self._sink.set_properties(schema.parent.identifier, {JOB: now.to_json()})
+            self._sink.set_properties(one.schema.parent.identifier, {JOB: now.to_json()})
         log.info("submitted", extra={"job": started, "from": point.location if point else "the tables"})
         return started
 
     def _open(self, config: DatasetConfig) -> DatasetSchema:
         partition_by = [str(field) for field in config.partition_by]
         return self._sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
-
-    def _job_of(self, schema: DatasetSchema) -> Job | None:
-        """The job that wrote the dataset last; None if that was no job, or nothing was written yet."""
-        table = self._sink.table(schema.parent.identifier)
-        job, summary = Job.of(table.properties), newest_summary(table.metadata, schema.name)
-        if job is None or summary is None:
-            return job
-        if FLINK in summary:
-            return job if FlinkRun.of(summary).run == job.run else None
-        began = Position.from_summary(job.start).epoch
-        return job if Position.from_summary(summary).epoch <= began else None
-
-    def _refuse_running(self, jobs: Sequence[Job | None]) -> None:
-        for job in jobs:
-            if job is None or not job.jobs:
-                continue
-            state = self._cluster.state(job.jobs[-1])
-            if state is not None and state not in ENDED:
-                raise Refused(
-                    f"job {job.jobs[-1]} writes this dataset already ({state.lower()})",
-                    next_step="stop it first: `bitlake submit --stop`; or `bitlake rescale` it",
-                )
-
-    def _restore_point(
-        self, schemas: Sequence[DatasetSchema], jobs: Sequence[Job | None]
-    ) -> RestorePoint | None:
-        known = [job for job in jobs if job is not None]
-        if self._fresh or len({job.run for job in known}) != 1:
-            if self._savepoint is not None:
-                raise Refused(
-                    f"the job goes on from the tables, not from {self._savepoint}",
-                    next_step="leave --from-savepoint out; or --until-end and --fresh, if the tables were"
-                    " written by the job of that savepoint last",
-                )
-            return None
-        tables = [
-            (self._sink.table(table.identifier).metadata, schema.name)
-            for schema, job in zip(schemas, jobs, strict=True)
-            if job is not None
-            for table in schema.tables
-        ]
-        return restore_point(
-            known[0].run,
-            [*known[0].jobs],
-            [place for place in (known[0].savepoint,) if place],
-            self._savepoint,
-            self._options.get("execution.checkpointing.dir"),
-            self._lake.catalog,
-            tables,
-        )
 
     def _begun(self, config: DatasetConfig, schema: DatasetSchema, run: str, seed: int) -> Job:
         """A job that goes on from the tables, or begins with the topic."""
@@ -202,16 +211,16 @@ class Submission:
         position = begin_topic(known, topic_id)
         return replace(position, offsets={**position.offsets, **begun})
 
-    def _hold(self, schema: DatasetSchema, job: Job) -> None:
-        lease = Lease.of(self._sink.table(schema.parent.identifier).properties)
-        # Of a job that has ended, or was never started: none runs, as `_refuse_running` found.
-        left = lease is not None and lease.owner.startswith("flink-")
+    def _hold(self, before: Predecessor, job: Job) -> None:
+        lease = Lease.of(self._sink.table(before.schema.parent.identifier).properties)
+        # Of the job before, which has ended: `refuse_running` found it so.
+        left = lease is not None and before.job is not None and lease.owner == before.job.owner
         if not self._take_over and not left:
-            self._sink.check_lease(schema, job.owner)
+            self._sink.check_lease(before.schema, job.owner)
         holder = f"a Flink job at {self._cluster.url}"
-        self._sink.take_lease(schema, Tenant(job.owner, holder, FOR_GOOD))
+        self._sink.take_lease(before.schema, Tenant(job.owner, holder, FOR_GOOD))
 
-    def _environment(self, point: RestorePoint | None) -> "StreamExecutionEnvironment":
+    def _new_environment(self) -> "StreamExecutionEnvironment":
         from pyflink.common import Configuration
         from pyflink.datastream import StreamExecutionEnvironment
         from pyflink.java_gateway import get_gateway
@@ -219,8 +228,6 @@ class Submission:
         options = dict(self._options)
         options.setdefault("python.executable", sys.executable)
         options["python.client.executable"] = sys.executable
-        if point is not None:
-            options["execution.state-recovery.path"] = point.location
         configuration = Configuration()
         for key, value in options.items():
             configuration.set_string(key, value)
@@ -245,6 +252,7 @@ class Submission:
         return DatasetPlan(
             config=config,
             schema=schema,
+            owner=job.owner,
             run=job.run,
             seed=job.seed,
             start=Position.from_summary(job.start),
@@ -255,7 +263,7 @@ class Submission:
             max_ahead=self._lake.time.max_ahead_us,
         )
 
-    def _execute(self, environment: "StreamExecutionEnvironment", plans: Sequence[DatasetPlan]) -> str:
+    def _add(self, plans: Sequence[DatasetPlan]) -> None:
         from pyflink.java_gateway import get_gateway
 
         from pipeline.flink.catalogs import catalog_loader
@@ -265,6 +273,4 @@ class Submission:
         kafka.setdefault("isolation.level", "read_committed")
         loader = catalog_loader(get_gateway().jvm, self._lake.catalog)
         shared = self._sink.flink_tables()
-        Graph(environment, loader, kafka, shared, until_end=self._until_end).build(plans)
-        names = ", ".join(plan.config.name for plan in plans)
-        return str(environment.execute_async(f"bitlake: {names}").get_job_id())
+        Graph(self._environment, loader, kafka, shared, until_end=self._until_end).build(plans)

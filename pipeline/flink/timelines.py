@@ -1,11 +1,13 @@
-"""The timelines of a subtask: all its keys in memory, and in Flink's state before each checkpoint."""
+"""The timelines of a subtask: its keys in memory, and in Flink's state before each checkpoint."""
+
+from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.engine.timelines import Lookups, Timelines
+from pipeline.engine.timelines import IDLE_SHARE, Lookups, Timelines
 from pipeline.temporal import transfer
-from pipeline.temporal.store import DIRTY, FLAGS, Bytes, Ints
-from state.flink import FlinkKeys
+from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Bytes, Ints
+from state.flink import LEFT, FlinkKeys
 
 PART = 50_000
 """Keys written at a time."""
@@ -22,19 +24,40 @@ class FlinkTimelines(Timelines):
     def __init__(self, state: FlinkKeys, *, dated: bool, next_change: bool) -> None:
         super().__init__(None, dated=dated, next_change=next_change)  # type: ignore[arg-type]
         self._state = state
+        self._left: list[Ints] = []
 
     def bring(self, numbers: Ints) -> Lookups:
-        """Bring new keys of one key group in, as far as the state has them."""
+        """Bring new keys of one key group in, as far as the state has them.
+
+        Those that left it for the tables come with `read_back`, before anything is applied to them.
+        """
         if not numbers.size:
             return Lookups()
         values = self._state.keys(self._names(numbers))
-        known = [value or b"" for value in values]
+        left = np.array([value == LEFT for value in values])
+        if left.any():
+            self._left.append(numbers[left])
+        known = [b"" if value is None or value == LEFT else value for value in values]
         ends = np.cumsum([len(value) for value in known])
         data = np.frombuffer(b"".join(known) or b"\0", np.uint8).copy()
         starts = ends - np.array([len(value) for value in known])
         transfer.install(self.current.store, numbers, starts, ends, data)
-        new = values.count(None)
-        return Lookups(restored=numbers.size - new, new=new)
+        new, back = values.count(None), int(np.count_nonzero(left))
+        return Lookups(restored=numbers.size - new - back, read_back=back, new=new)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether keys are to be read back before anything is applied."""
+        return bool(self._left)
+
+    def read_back(self, read: Callable[[Timelines, Ints], None]) -> int:
+        """Read all keys back at once that need it; how many."""
+        if not self._left:
+            return 0
+        numbers = np.concatenate(self._left)
+        self._left.clear()
+        read(self, numbers)
+        return numbers.size
 
     def write_keys(self, numbers: Ints) -> None:
         """Write those of a key group's keys to the state that changed since they were last written."""
@@ -44,6 +67,19 @@ class FlinkTimelines(Timelines):
             values, starts = self.current.export(part)
             self._state.store(self._names(part), _cut(values, starts))
         flags[dirty] &= ~DIRTY
+
+    def leave_keys(self, idle_since: int) -> int:
+        """Leave keys of a key group to the tables that were last changed before a system time; how many."""
+        return self._state.leave(idle_since - NEVER)
+
+    def mostly_idle(self, idle_since: int) -> bool:
+        """Whether so many of the keys in memory are idle that it is better to forget them all."""
+        lasts = self.current.store.keys[: self.current.count, LAST]
+        return bool(np.count_nonzero(lasts + NEVER < idle_since) > IDLE_SHARE * lasts.size)
+
+    def forget(self) -> None:
+        """Have no keys in memory; all must be written."""
+        self.current.clear()
 
     def _names(self, numbers: Ints) -> list[bytes]:
         at, length = self.current.key_bytes(numbers)

@@ -29,7 +29,6 @@ from pipeline.sink.epoch import (
     DATASET,
     EPOCH,
     FLINK,
-    FLINK_AHEAD,
     LETTERS,
     TABLES,
     WRITE,
@@ -41,7 +40,7 @@ from pipeline.sink.epoch import (
 )
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, still_there, write_rows
-from pipeline.sink.flink_positions import POSITIONS, moved, positions_table
+from pipeline.sink.flink_positions import POSITIONS, moved, positions_table, refuse_in_part
 from pipeline.sink.lease import Tenant
 from pipeline.sink.scan import ALWAYS_TRUE, compare, may_be_among, scan_rows, storage
 from pipeline.sink.tables import Mode, TableOptions
@@ -123,28 +122,39 @@ class LakeSink:
 
         The table of dead letters is included; it gets a commit only in epochs that have dead letters.
         """
-        found: dict[str, Position | None] = {}
+        own = [table.identifier for table in dataset.tables]
         with explained(self._where), self._lock:
-            for identifier in (*(t.identifier for t in dataset.tables), self._dead_letter_table):
-                self._tables.pop(identifier, None)
-                try:
-                    summary = newest_summary(self._table(identifier).metadata, dataset.name)
-                except NoSuchTableError:
-                    summary = None
-                found[identifier] = self._position(identifier, summary) if summary else None
-        return found
+            told = {name: self._newest(name, dataset.name) for name in (*own, self._dead_letter_table)}
+            if any(told[name] is not None and FLINK in told[name] for name in own):  # type: ignore[operator]
+                places = positions_table(self._dead_letter_table)
+                refuse_in_part(own, {**told, places: self._newest(places, dataset.name)})
+        return {name: self._position(summary) if summary else None for name, summary in told.items()}
 
-    def _position(self, identifier: str, summary: dict[str, str]) -> Position:
+    def committed(self, dataset: DatasetSchema) -> Position | None:
+        """The position that all tables have of a Flink job, though some may have more; None: not yet any."""
+        own = [table.identifier for table in dataset.tables]
+        names = (*own, self._dead_letter_table, positions_table(self._dead_letter_table))
+        with explained(self._where), self._lock:
+            told = [self._newest(name, dataset.name) for name in names]
+        summaries = [summary for summary in told if summary is not None and FLINK in summary]
+        if len(summaries) < len(names) or len({FlinkRun.of(summary).run for summary in summaries}) > 1:
+            return None
+        least = min(summaries, key=lambda summary: int(summary[EPOCH]))
+        return self._position(least)
+
+    def _newest(self, identifier: str, dataset: str) -> dict[str, str] | None:
+        """What the newest snapshot of a table says that is the dataset's, read anew from the catalog."""
+        self._tables.pop(identifier, None)
+        try:
+            return newest_summary(self._table(identifier).metadata, dataset)
+        except NoSuchTableError:
+            return None
+
+    def _position(self, summary: dict[str, str]) -> Position:
         """The position that a summary tells of; a Flink job's is in a table of its own."""
         position = Position.from_summary(summary)
         if FLINK not in summary:
             return position
-        if summary[FLINK_AHEAD] != "0" and identifier != self._dead_letter_table:
-            raise Refused(
-                f"{identifier}: a Flink job has committed a checkpoint in part",
-                next_step="`bitlake submit` goes on from its last checkpoint and commits the rest; to go on"
-                " elsewhere stop that job first: `bitlake submit --stop`",
-            )
         return self.flink_position(summary[DATASET], FlinkRun.of(summary), position)
 
     def flink_position(self, dataset: str, run: FlinkRun, position: Position) -> Position:
@@ -205,6 +215,11 @@ class LakeSink:
             Leased: its lease is not over.
         """
         lease.check(dataset.name, self._table(dataset.parent.identifier).properties, owner)
+
+    def held_by_flink(self, dataset: DatasetSchema) -> bool:
+        """Whether a Flink job has the dataset's lease."""
+        found = lease.Lease.of(self._table(dataset.parent.identifier).properties)
+        return found is not None and found.of_flink
 
     def take_lease(self, dataset: DatasetSchema, tenant: Tenant) -> None:
         """Take the dataset's lease, whoever had it; every epoch committed from now on renews it."""

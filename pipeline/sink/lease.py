@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 LEASE = "bitlake.lease"
 """Table property."""
+LONGEST_SECONDS = 365 * 86_400.0
+"""A lease that lasts longer ends with its owner only."""
 
 
 class Leased(Refused):
@@ -37,6 +39,11 @@ class Lease:
     holder: str
     until: int
     process: str = ""
+
+    @property
+    def of_flink(self) -> bool:
+        """Whether a Flink job has it that may still run."""
+        return self.owner.startswith("flink-") and self.until > _now()
 
     @staticmethod
     def of(properties: dict[str, str]) -> "Lease | None":
@@ -86,10 +93,10 @@ def check(dataset: str, properties: dict[str, str], owner: str) -> None:
         log.warning("'%s': %s had it, and has ended without a word", dataset, lease.holder)
         return
     seconds = (lease.until - _now()) / 1e6
+    ends = f", its lease ends in {seconds:.0f} s; to go on at once" if seconds < LONGEST_SECONDS else ""
     raise Leased(
         f"'{dataset}' is being written by {lease.holder}",
-        next_step=f"stop that one first; if it has died, its lease ends in {seconds:.0f} s; to go on at once:"
-        " `bitlake run --take-over`",
+        next_step=f"stop that one first; if it has died{ends}: --take-over",
     )
 
 

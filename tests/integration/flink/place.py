@@ -1,14 +1,17 @@
-"""A lake on the stack whose dataset a Flink job writes."""
+"""A lake on the stack whose datasets a Flink job writes."""
 
 import json
 import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline import Lake
+from pipeline.flink.cluster import Cluster
 from stack.control import Background
 from stack.flink import JobManager
 from stack.kafka import Broker
@@ -23,38 +26,70 @@ _HERE = {"PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 class FlinkPlace:
-    """A dataset of its own on a stack that others use, too.
+    """Datasets of its own on a stack that others use, too.
 
     Args:
         folder: of lake.yaml.
         stack: where the servers are.
-        entry: the dataset's, without topic and table.
-        seed: of the records.
+        entry: the first dataset's, without topic and table.
+        seed: of its records.
+        settings: more of lake.yaml's sections.
+
+    Attributes:
+        topics: of the datasets.
     """
 
-    def __init__(self, folder: Path, stack: Background, entry: dict[str, Any], seed: int) -> None:
-        self.folder, name = folder, f"d{uuid.uuid4().hex[:12]}"
-        kafka = Kafka([stack.server(Broker)], folder)
-        self.topic = Topic(kafka, seed, entry | {"name": name, "table": f"ref.{name}"})
+    def __init__(
+        self,
+        folder: Path,
+        stack: Background,
+        entry: dict[str, Any],
+        seed: int,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder, more = folder, settings or {}
+        self._kafka = Kafka([stack.server(Broker)], folder)
         flink = {
             "rest.address": "127.0.0.1",
             "rest.port": stack.server(JobManager).ports["rest"],
             "parallelism.default": 1,
             "execution.checkpointing.interval": "1s",
             "execution.checkpointing.dir": "s3://data/flink/checkpoints",
+            **more.get("flink", {}),
         }
-        content = {
-            "catalog": {"name": "lake", **stack.server(SeaweedFS).rest_catalog},
-            "kafka": kafka.properties,
+        self._content = {
+            "catalog": more.get("catalog", {"name": "lake", **stack.server(SeaweedFS).rest_catalog}),
+            "kafka": self._kafka.properties,
             "flink": flink,
-            "datasets": [self.topic.entry],
             **NO_LIFTS,
         }
-        (folder / "lake.yaml").write_text(json.dumps(content))
+        self.topics: list[Topic] = []
+        self.add_dataset(entry, seed)
+
+    @property
+    def topic(self) -> Topic:
+        """The first dataset's."""
+        return self.topics[0]
+
+    def add_dataset(self, entry: dict[str, Any], seed: int) -> Topic:
+        """Add a dataset to lake.yaml; its topic."""
+        name = f"d{uuid.uuid4().hex[:12]}"
+        self.topics.append(Topic(self._kafka, seed, entry | {"name": name, "table": f"ref.{name}"}))
+        self.write()
+        return self.topics[-1]
+
+    def write(self) -> None:
+        """Write lake.yaml as the datasets' entries are now."""
+        content = self._content | {"datasets": [topic.entry for topic in self.topics]}
+        (self.folder / "lake.yaml").write_text(json.dumps(content))
 
     @property
     def lake(self) -> Lake:
         return Lake.open(self.folder / "lake.yaml", {})
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster(self.lake.config.flink)
 
     def bitlake(self, *words: str, fails: bool = False) -> dict[str, Any]:
         """A command; what its last line says."""
@@ -71,22 +106,48 @@ class FlinkPlace:
         told: dict[str, Any] = json.loads(lines[-1])
         return told
 
+    @contextmanager
+    def starting(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
+        """A command that is not waited for; killed if it has not ended with the block."""
+        with subprocess.Popen(
+            [*_COMMAND, *words, "--output", "json"],
+            cwd=self.folder,
+            env={**os.environ, **_HERE},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def submit(self, *words: str) -> str:
         return str(self.bitlake("submit", *words)["job"])
 
     def read_all(self) -> None:
         """Wait until a job that goes on has committed everything."""
 
-        def there() -> bool:
-            position = self.lake.status()[0].position
-            return position is not None and sum(position.offsets.values()) == self.topic.model.records
+        def there(topic: Topic) -> bool:
+            position = self._status(topic).position
+            return position is not None and sum(position.offsets.values()) == topic.model.records
 
-        wait_until(there, f"{self.topic.model.records} records to be committed")
+        for topic in self.topics:
+            what = f"{topic.model.records} records to be committed"
+            wait_until(lambda topic=topic: there(topic), what, 240, every=0.5)
 
     def check(self) -> None:
         """Every table's history is the model's, row by row, and so is the number of dead letters."""
-        lake, model = self.lake, self.topic.model
-        for table in lake.tables:
-            mine = [row | {"source_topic": None} for row in objects(lake.history(table, provenance=True))]
-            assert "\n".join(different(table, mine, history_json(model, table))) == ""
-        assert lake.status()[0].dead_letters == model.counts.dead_letters
+        lake = self.lake
+        for topic in self.topics:
+            name, model = topic.entry["name"], topic.model
+            for table in lake.tables:
+                if table.partition("__")[0] == name:
+                    rows = [
+                        row | {"source_topic": None} for row in objects(lake.history(table, provenance=True))
+                    ]
+                    assert "\n".join(different(table, rows, history_json(model, table))) == ""
+            assert self._status(topic).dead_letters == model.counts.dead_letters
+
+    def _status(self, topic: Topic) -> Any:
+        return next(one for one in self.lake.status() if one.dataset == topic.entry["name"])

@@ -1,27 +1,15 @@
 """The Flink job on a real cluster: its rows are the naive model's, and so are its successors'."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.flink.cluster import Cluster
 from stack.control import Background
 from tests.faults.runs import BONDS
 from tests.integration.flink.place import FlinkPlace
 from tests.model.decoding import Record
 
 pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.usefixtures("job")]
-
-
-@pytest.fixture
-def job(stack: Background) -> Iterator[None]:
-    """What a test leaves running is cancelled: the stack has one slot."""
-    yield
-    cluster = Cluster(stack.sections()["flink"])
-    for left in cluster.running():
-        cluster.cancel(left)
-        cluster.wait(left)
 
 
 @pytest.mark.parametrize("mode", ["append", "upsert"])

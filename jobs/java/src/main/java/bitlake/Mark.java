@@ -3,6 +3,7 @@ package bitlake;
 import java.nio.ByteBuffer;
 import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
+import org.apache.flink.runtime.state.StateInitializationContext;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.BoundedOneInput;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
@@ -21,10 +22,22 @@ public final class Mark extends AbstractStreamOperator<Row>
   static final long END = Long.MAX_VALUE;
 
   private final int[] byGroup;
+  private final Fence fence;
   private transient boolean ended;
 
-  public Mark(int maxParallelism) {
+  public Mark(int maxParallelism, Fence fence) {
     this.byGroup = Keys.byGroup(maxParallelism);
+    this.fence = fence;
+  }
+
+  /** Here, because what follows in the chain has state in every subtask: so Flink tells what it goes on from. */
+  @Override
+  public void initializeState(StateInitializationContext context) throws Exception {
+    super.initializeState(context);
+    if (getRuntimeContext().getTaskInfo().getIndexOfThisSubtask() == 0) {
+      fence.checkRestored(context.getRestoredCheckpointId().orElse(0));
+      fence.close();
+    }
   }
 
   /** A frame that is a mark: -1, what it is of, the checkpoint. */

@@ -43,7 +43,7 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
 
   @Override
   public void flatMap(byte[] frame, Collector<RowData> out) throws Exception {
-    int found = frame[0] & 255;
+    int found = Frames.checked(frame)[0] & 255;
     boolean replaces = replacing && found == number + 1;
     if (found != number && !replaces) {
       return;

@@ -9,6 +9,8 @@ import org.apache.flink.api.common.state.MapState;
 
 /** Many entries of a map state at once: what crosses from Python and back is one array of bytes. */
 public final class States {
+  private static final byte LEFT = 0;
+
   private States() {}
 
   /** Values of keys; both are (length, bytes) one after the other, little-endian, a length of -1: there is none. */
@@ -39,6 +41,24 @@ public final class States {
       all.put(next(from), next(from));
     }
     state.putAll(all);
+  }
+
+  /** Puts a mark in the place of values that begin with a lesser long (little-endian, but 0); how many. */
+  public static long leave(MapState<byte[], byte[]> state, long before) throws Exception {
+    long left = 0;
+    Iterable<Map.Entry<byte[], byte[]>> entries = state.entries();
+    if (entries == null) {
+      return 0;
+    }
+    for (Map.Entry<byte[], byte[]> entry : entries) {
+      byte[] value = entry.getValue();
+      long last = value.length < Long.BYTES ? 0 : ByteBuffer.wrap(value).order(ByteOrder.LITTLE_ENDIAN).getLong();
+      if (last != 0 && last < before) {
+        entry.setValue(new byte[] {LEFT});
+        left++;
+      }
+    }
+    return left;
   }
 
   private static byte[] next(ByteBuffer from) {

@@ -1,0 +1,101 @@
+"""How long no job runs when a Flink job gets another parallelism, by the size of its state."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import table
+from benchmarks.runner import machine, versions
+from benchmarks.topics import Filling, topic
+from benchmarks.workload import Workload, lake
+from pipeline.lake import Lake
+
+_COMMAND = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
+_PATIENCE = 600.0
+
+
+def measure(keys: Sequence[int], runs: int) -> dict[str, Any]:
+    """Rescale a job from one TaskManager to two and back, on a stack of its own.
+
+    Args:
+        keys: sizes of state to measure: a record for each key.
+        runs: how often, up and down.
+    """
+    from stack.flink_home import FlinkOptions
+    from stack.plan import Wanted
+    from stack.stack import Stack
+
+    wanted = Wanted(("kafka", "seaweedfs", "flink"), flink=FlinkOptions(task_managers=2))
+    wanted.fetch()
+    found: dict[str, Any] = {"machine": machine(), "versions": versions(), "runs": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="bitlake-rescale-") as name,
+        Stack(Path(name) / "stack", wanted) as stack,
+    ):
+        for count in keys:
+            place = Path(name) / str(count)
+            place.mkdir()
+            found["runs"] += _measured(stack, place, count, runs)
+    return found
+
+
+def _measured(stack: Any, folder: Path, keys: int, runs: int) -> list[dict[str, Any]]:
+    from stack.lake import sections
+
+    tests = import_module("tests.kafka_broker")
+    cluster = tests.Kafka([stack.kafka], folder)
+    filled = topic(cluster, Workload(records=keys, keys=keys, children=False), Filling())
+    found = sections(stack.servers.values())
+    found["flink"] |= {"execution.checkpointing.dir": "s3://data/flink/checkpoints"}
+    text = lake(children=False, topic=filled).replace("bench.bonds", f"bench.bonds_{keys}")
+    text = text[text.index("datasets:") :] + "".join(f"\n{name}: {json.dumps(found[name])}" for name in found)
+    (folder / "lake.yaml").write_text(text)
+    _bitlake(folder, "submit", "--parallelism", "1")
+    end = time.monotonic() + _PATIENCE
+    while _committed(folder) < keys:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{keys} records were not committed in {_PATIENCE:.0f} s")
+        time.sleep(1)
+    rows = []
+    for parallelism in (2, 1) * runs:
+        told = _bitlake(folder, "rescale", "--parallelism", str(parallelism))
+        rows.append({"keys": keys, **told})
+    _bitlake(folder, "submit", "--stop")
+    return rows
+
+
+def _committed(folder: Path) -> int:
+    position = Lake.open(folder / "lake.yaml", {}).status()[0].position
+    return sum(position.offsets.values()) if position else 0
+
+
+def _bitlake(folder: Path, *words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [*_COMMAND, *words, "--output", "json"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def report(result: dict[str, Any]) -> str:
+    """The figures as a page."""
+    rows = [
+        (
+            f"{one['keys']:,}",
+            str(one["parallelism"]),
+            f"{(one['state_bytes'] or 0) / 1e6:.1f}",
+            f"{one['savepoint_seconds']:.1f}",
+            f"{one['outage_seconds']:.1f}",
+        )
+        for one in result["runs"]
+    ]
+    head = ("keys", "to a parallelism of", "savepoint, MB", "stopping, s", "outage, s")
+    return f"# Outage of a rescale\n\n{table(head, rows)}\n"

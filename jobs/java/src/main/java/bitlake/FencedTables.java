@@ -1,0 +1,143 @@
+package bitlake;
+
+import java.io.IOException;
+import java.util.HashMap;
+import java.util.Map;
+import org.apache.iceberg.BaseTable;
+import org.apache.iceberg.Snapshot;
+import org.apache.iceberg.Table;
+import org.apache.iceberg.TableMetadata;
+import org.apache.iceberg.TableOperations;
+import org.apache.iceberg.encryption.EncryptionManager;
+import org.apache.iceberg.flink.TableLoader;
+import org.apache.iceberg.io.FileIO;
+import org.apache.iceberg.io.LocationProvider;
+
+/** Loads a table whose commits are checked: that the job holds the lease, and that none is made twice. */
+public final class FencedTables implements TableLoader {
+  private static final long serialVersionUID = 1L;
+
+  private final TableLoader loader;
+  private final String name;
+  private final Fence fence;
+
+  public FencedTables(TableLoader loader, String name, Fence fence) {
+    this.loader = loader;
+    this.name = name;
+    this.fence = fence;
+  }
+
+  @Override
+  public void open() {
+    loader.open();
+  }
+
+  @Override
+  public boolean isOpen() {
+    return loader.isOpen();
+  }
+
+  @Override
+  public Table loadTable() {
+    return new Fenced((BaseTable) loader.loadTable(), name, fence);
+  }
+
+  @Override
+  public TableLoader clone() {
+    return new FencedTables(loader.clone(), name, fence.copy());
+  }
+
+  @Override
+  public void close() throws IOException {
+    loader.close();
+    fence.close();
+  }
+
+  /** A table as it is, but for its commits, and that every checkpoint has one: also those without rows. */
+  private static final class Fenced extends BaseTable {
+    private static final long serialVersionUID = 1L;
+
+    Fenced(BaseTable table, String name, Fence fence) {
+      super(new Checked(table.operations(), name, fence), table.name(), table.reporter());
+    }
+
+    @Override
+    public Map<String, String> properties() {
+      Map<String, String> all = new HashMap<>(super.properties());
+      all.put("flink.max-continuous-empty-commits", "1");
+      return all;
+    }
+  }
+
+  private record Checked(TableOperations to, String name, Fence fence) implements TableOperations {
+    @Override
+    public void commit(TableMetadata base, TableMetadata metadata) {
+      Snapshot added = metadata.currentSnapshot();
+      fence.check(name, base.properties(), added);
+      refuseAgain(base, added);
+      to.commit(base, metadata);
+    }
+
+    /** Another attempt of the job may have been the winner whom a commit has to try again after (iceberg #16008). */
+    private void refuseAgain(TableMetadata base, Snapshot added) {
+      if (added == null || !fence.isOurs(added)) {
+        return;
+      }
+      String operator = added.summary().get(Fence.OPERATOR);
+      for (Snapshot there : base.snapshots()) {
+        if (fence.isOurs(there)
+            && operator.equals(there.summary().get(Fence.OPERATOR))
+            && Fence.checkpoint(there) >= Fence.checkpoint(added)) {
+          throw new IllegalStateException(
+              name + " has checkpoint " + Fence.checkpoint(there) + ": " + Fence.checkpoint(added)
+                  + " is not committed again");
+        }
+      }
+    }
+
+    @Override
+    public TableMetadata current() {
+      return to.current();
+    }
+
+    @Override
+    public TableMetadata refresh() {
+      return to.refresh();
+    }
+
+    @Override
+    public FileIO io() {
+      return to.io();
+    }
+
+    @Override
+    public EncryptionManager encryption() {
+      return to.encryption();
+    }
+
+    @Override
+    public String metadataFileLocation(String fileName) {
+      return to.metadataFileLocation(fileName);
+    }
+
+    @Override
+    public LocationProvider locationProvider() {
+      return to.locationProvider();
+    }
+
+    @Override
+    public TableOperations temp(TableMetadata uncommitted) {
+      return to.temp(uncommitted);
+    }
+
+    @Override
+    public long newSnapshotId() {
+      return to.newSnapshotId();
+    }
+
+    @Override
+    public boolean requireStrictCleanup() {
+      return to.requireStrictCleanup();
+    }
+  }
+}

@@ -1,0 +1,94 @@
+"""Another parallelism for a job that runs: its successor is made before it is stopped."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.submitting import Submitter, submitted
+from pipeline.config import DatasetConfig, LakeConfig
+from pipeline.errors import BitlakeError, Refused
+from pipeline.flink.cluster import Cluster
+from pipeline.flink.job import running, stop
+
+log = logging.getLogger(__name__)
+
+
+class Rescaling:
+    """Changes the parallelism of the job that writes some datasets.
+
+    Args:
+        config: lake.yaml.
+        lake, datasets: what is in it.
+    """
+
+    def __init__(self, config: Path, lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> None:
+        self._config, self._lake, self._datasets = config, lake, datasets
+        self._names = [dataset.name for dataset in datasets]
+        self._cluster = Cluster(lake.flink)
+
+    def current(self) -> int:
+        """The job's parallelism.
+
+        Raises:
+            Refused: none runs.
+        """
+        return running(self._lake, self._datasets).parallelism
+
+    def to(self, parallelism: int) -> dict[str, Any]:
+        """Stop the job with a savepoint and go on with another parallelism, or as before if that fails.
+
+        Returns:
+            The new job, and how long none ran.
+
+        Raises:
+            Refused: the cluster has no room for it, or it did not run: the job goes on as before.
+        """
+        before = running(self._lake, self._datasets)
+        self._refuse_without_slots(parallelism, before.parallelism)
+        with Submitter(self._config, self._names, ["--successor"], parallelism) as successor:
+            successor.prepared()
+            begun = time.monotonic()
+            stopped = stop(self._lake, self._datasets, give_up=False)
+            place, started = stopped["savepoint"], list[str]()
+            try:
+                started.append(successor.start(place))
+                self._verify(started[-1], place)
+            except BitlakeError as error:
+                self._go_back(error, parallelism, before.parallelism, started)
+            outage = round(time.monotonic() - begun, 3)
+        return {
+            "job": started[-1],
+            "parallelism": parallelism,
+            "savepoint": place,
+            "state_bytes": self._cluster.savepoint_bytes(stopped["job"]),
+            "savepoint_seconds": stopped["seconds"],
+            "outage_seconds": outage,
+        }
+
+    def _refuse_without_slots(self, wanted: int, held: int) -> None:
+        slots = self._cluster.slots()
+        if slots is not None and slots + held < wanted:
+            raise Refused(
+                f"the cluster has {slots + held} slots for the job, not {wanted}",
+                next_step="start more TaskManagers first; the job runs on as before",
+            )
+
+    def _verify(self, job: str, savepoint: str) -> None:
+        self._cluster.wait_running(job)
+        found = self._cluster.restored_from(job)
+        if found != savepoint:
+            raise BitlakeError(f"job {job} goes on from {found}, not from {savepoint}")
+
+    def _go_back(self, error: BitlakeError, wanted: int, before: int, started: Sequence[str]) -> None:
+        log.warning("going on with a parallelism of %d again: %s", before, error.message)
+        for failed in started:
+            self._cluster.cancel(failed)
+            self._cluster.wait(failed)
+        job = submitted(self._config, self._names, [], before)
+        self._cluster.wait_running(job)
+        raise Refused(
+            f"the job could not run with a parallelism of {wanted}: {error.message}",
+            next_step=f"it runs on as before, as job {job}",
+        ) from error

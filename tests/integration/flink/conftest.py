@@ -1,0 +1,31 @@
+"""What the tests of the Flink job share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from stack.control import Background
+from tests.integration.flink.cluster import FaultyCluster, cancel_all, clear, faulty_cluster, flink_of
+
+
+@pytest.fixture
+def job(stack: Background) -> Iterator[None]:
+    """What a test leaves running is cancelled: the stack has one slot."""
+    yield
+    cancel_all(flink_of(stack))
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[FaultyCluster]:
+    """A cluster of a module's own, whose servers its tests kill; it has its `TASK_MANAGERS`."""
+    folder = tmp_path_factory.mktemp("flink") / "stack"
+    with faulty_cluster(folder, request.module.TASK_MANAGERS) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(shared: FaultyCluster) -> Iterator[FaultyCluster]:
+    yield shared
+    clear(shared)

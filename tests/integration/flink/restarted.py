@@ -1,0 +1,23 @@
+"""Starts a job of the run that wrote a lake's tables last, from a savepoint or from nothing; prints its id.
+
+``python restarted.py lake.yaml [SAVEPOINT]``: what a cluster may do that has lost its checkpoints.
+"""
+
+import os
+import sys
+
+from pipeline.config import load_config
+from pipeline.flink.restore import RestorePoint
+from pipeline.flink.submission import Submission
+
+
+def main() -> None:
+    lake = load_config(sys.argv[1], os.environ)
+    submission = Submission(lake, lake.datasets)
+    submission.prepare()
+    point = RestorePoint(sys.argv[2], 0) if sys.argv[2] else None
+    print(submission._start(point))
+
+
+if __name__ == "__main__":
+    main()

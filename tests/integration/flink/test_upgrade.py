@@ -1,0 +1,100 @@
+"""A changed lake.yaml: the job goes on from its savepoint, or from the tables, or says why it does not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.control import Background
+from tests.faults.runs import BONDS
+from tests.integration.flink.place import FlinkPlace
+from tests.model.decoding import Record
+
+pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.usefixtures("job")]
+
+ENTRY = BONDS | {"on_new_field": "ignore"}
+SMALL = {"key": ["isin"], "valid_from": "at", "on_new_field": "ignore", "columns": {"n": "long"}}
+
+
+def test_a_new_dataset_begins_beside_one_that_goes_on(stack: Background, tmp_path: Path) -> None:
+    place = FlinkPlace(tmp_path, stack, ENTRY, seed=81)
+    place.topic.grow(40)
+    place.submit()
+    place.read_all()
+    savepoint = place.bitlake("submit", "--stop")["savepoint"]
+    first = place.topic.entry["name"]
+    place.add_dataset(ENTRY | {"mode": "upsert"}, seed=82).grow(40)
+    place.topic.grow(20)
+    job = place.submit()
+    place.read_all()
+    assert place.cluster.restored_from(job) == savepoint
+    place.check()
+    place.bitlake("submit", "--stop")
+    refused = place.bitlake("submit", first, fails=True)
+    assert f"holds the state of {place.topics[1].entry['name']}" in refused["error"]
+    place.topic.grow(20)
+    place.submit(first, "--fresh", "--until-end", "--wait")
+    place.check()
+
+
+class Growing:
+    """A dataset whose entry changes between two jobs."""
+
+    def __init__(self, stack: Background, folder: Path) -> None:
+        self.place, self.sent = FlinkPlace(folder, stack, SMALL, seed=1), 0
+
+    def send(self, **fields: Any) -> None:
+        value = json.dumps({"isin": "A", **fields}).encode()
+        self.sent += 1
+        record = Record(value, key=b"A", timestamp=1_700_000_000_000_000 + 1000 * self.sent, partition=1)
+        self.place.topic.add([record])
+
+    def change(self, **fields: Any) -> None:
+        """Change the dataset's entry in lake.yaml."""
+        self.place.topic.entry |= fields
+        self.place.write()
+
+    def rows(self, child: str = "") -> list[dict[str, Any]]:
+        """What is believed now, without times."""
+        name = self.place.topic.entry["name"] + child
+        rows = self.place.lake.timeline(name, system="now").to_pylist()
+        return [{n: v for n, v in row.items() if not n.endswith(("_from", "_to"))} for row in rows]
+
+
+def test_a_new_column_and_a_new_child(stack: Background, tmp_path: Path) -> None:
+    story = Growing(stack, tmp_path)
+    story.send(at="2024-01-01", n=1)
+    place = story.place
+    place.submit()
+    place.read_all()
+    savepoint = place.bitlake("submit", "--stop")["savepoint"]
+    story.change(columns={"n": "long", "m": "long"}, children=[{"path": "calls", "key": ["on"]}])
+    story.send(at="2024-02-01", n=2, m=3, calls=[{"on": "x"}, {"on": "y"}])
+    job = place.submit()
+    place.read_all()
+    assert place.cluster.restored_from(job) == savepoint
+    assert story.rows() == [{"isin": "A", "n": 1, "m": None}, {"isin": "A", "n": 2, "m": 3}]
+    assert story.rows("__calls") == [{"isin": "A", "on": "x"}, {"isin": "A", "on": "y"}]
+    place.bitlake("submit", "--stop")
+
+
+def test_columns_in_another_order(stack: Background, tmp_path: Path) -> None:
+    """The state's bytes would be read wrongly: the job goes on from the tables."""
+    story = Growing(stack, tmp_path)
+    story.send(at="2024-01-01", n=1)
+    place = story.place
+    place.submit()
+    place.read_all()
+    savepoint = place.bitlake("submit", "--stop")["savepoint"]
+    story.change(columns={"m": "long", "n": "long"})
+    story.send(at="2024-02-01", m=3)
+    refused = place.bitlake("submit", "--from-savepoint", savepoint, fails=True)
+    assert "the columns or children" in refused["error"]
+    job = place.submit()
+    place.read_all()
+    assert place.cluster.restored_from(job) is None
+    rows = sorted((row["n"], row["m"]) for row in story.rows() if row["n"])
+    assert rows == [(1, None)]
+    assert {"isin": "A", "n": None, "m": 3} in story.rows()
+    place.bitlake("submit", "--stop")
