@@ -19,6 +19,14 @@ def tables_of(trino: TrinoClient, table: str) -> list[str]:
     return [f"{namespace}.{one}" for one in names if one == name or one.startswith(f"{name}__")]
 
 
+def drop(trino: TrinoClient, table: str) -> None:
+    """Drop what an earlier time left of a subject: its tables and their views."""
+    for one in tables_of(trino, table):
+        for view in ("history", "current"):
+            trino.ask(f"DROP VIEW IF EXISTS lake.{one}_{view}")
+        trino.ask(f"DROP TABLE lake.{one}")
+
+
 def size(trino: TrinoClient, tables: list[str]) -> dict[str, Any]:
     """Files, bytes and rows of tables' current snapshots by what files hold; and how many snapshots are."""
     total: dict[str, Any] = {kind: {"files": 0, "bytes": 0, "rows": 0} for kind in _CONTENT.values()}

@@ -77,6 +77,7 @@ def measure(
 
 def _measure(stack: Stack, folder: Path, subject: Subject, parallelism: int, asked: int) -> dict[str, Any]:
     trino = TrinoClient(stack.trino.address)
+    files.drop(trino, subject.table)
     written = job.run(stack, folder, subject.table, parallelism)
     views = ["views", "--catalog", "lake", "--trino", stack.trino.address]
     subprocess.run([command(), *views], cwd=folder, check=True, stdout=subprocess.DEVNULL)

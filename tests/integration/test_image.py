@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stack.flink_home import opened
+from stack.client import HOME, client
+from stack.flink_home import flink_python, opened
 from stack.image import lay_out
 from stack.ports import free_ports
 from stack.probes import asked
@@ -24,6 +25,15 @@ def java_options() -> list[str]:
     found = re.search(r'JDK_JAVA_OPTIONS="\\\n(.*?)"', (DOCKER / "Dockerfile").read_text(), re.DOTALL)
     assert found is not None
     return found[1].replace("\\\n", " ").split()
+
+
+def test_jobs_are_submitted_with_the_flink_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME, "/opt/flink")
+    python, environment = client()
+    assert python == flink_python()
+    assert environment["FLINK_HOME"] == "/opt/flink"
+    assert environment["JDK_JAVA_OPTIONS"].split() == java_options()
+    assert f"{HOME}=/opt/flink" in (DOCKER / "Dockerfile").read_text()
 
 
 def test_a_job_manager_starts_from_the_images_home(tmp_path: Path) -> None:
