@@ -140,6 +140,43 @@ def ask(
     _tell(result, answers.report(result), save)
 
 
+@bench_app.command("append-upsert")
+def append_upsert(
+    records: Annotated[int, typer.Option(min=1, help="How many records.")] = 1_000_000,
+    keys: Keys = 100_000,
+    late: Late = 0.05,
+    corrections: Annotated[float, Share] = 0.32,
+    child_table: Annotated[bool, typer.Option(help="Write the arrays into a child table.")] = False,
+    parallelism: Annotated[int, typer.Option(min=1, help="Of the job; a TaskManager each.")] = 1,
+    checkpoint: Annotated[str, typer.Option(help="Flink's interval.")] = "10s",
+    memory: Annotated[str, typer.Option(help="Of each TaskManager.")] = "4g",
+    asked: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 5,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="A folder for the servers and their data.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write FILE.json, FILE.md and FILE.png.")] = None,
+    seed: Seed = 1,
+) -> None:
+    """Compare an append and an upsert table: the Flink job writes both, Trino reads both."""
+    from benchmarks.append_upsert.measure import measure
+    from benchmarks.append_upsert.page import report
+    from benchmarks.append_upsert.picture import draw
+    from benchmarks.workload import Workload
+
+    result = measure(
+        Workload(records, keys, True, late, corrections, seed=seed),
+        parallelism=parallelism,
+        checkpoint=checkpoint,
+        memory=memory,
+        asked=asked,
+        children=child_table,
+        kept=keep,
+    )
+    if save:
+        draw(result, save.with_suffix(".png"))
+    _tell(result, report(result, save.with_suffix(".png").name if save else None), save)
+
+
 def _tell(result: dict[str, Any], page: str, save: Path | None) -> None:
     if save:
         save.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

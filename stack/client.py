@@ -10,6 +10,8 @@ from stack.flink_home import flink_python, link_all, opened, pyflink
 from stack.java import java_home
 from stack.operators import operators
 
+HOME = "BITLAKE_FLINK_HOME"
+"""Names a Flink that has our jars in lib/ already, as images have; Java is then that of the environment."""
 _SOURCE = Path(__file__).parents[1]
 
 
@@ -20,6 +22,8 @@ def client() -> tuple[Path, Mapping[str, str]]:
         BadConfiguration: PyFlink is not installed.
         Unavailable: jars are missing and can't be fetched.
     """
+    if named := os.environ.get(HOME):
+        return flink_python(), {"FLINK_HOME": named, "JDK_JAVA_OPTIONS": " ".join(opened())}
     python, java = flink_python(), java_home(21)
     path = [str(_SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
     return python, {

@@ -28,16 +28,7 @@ _MAIN = {
     "taskmanager": "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
 }
 _PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
-_LOGGING = """\
-rootLogger.level = INFO
-rootLogger.appenderRef.console.ref = Console
-appender.console.name = Console
-appender.console.type = CONSOLE
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n
-logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
-logger.netty.level = OFF
-"""
+_LOGGING = _SOURCE / "jobs" / "log4j.properties"
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ class FlinkHome:
         self.configuration.mkdir(exist_ok=True)
         lines = [f"{name}: {_quoted(value)}" for name, value in self.settings().items()]
         (self.configuration / "config.yaml").write_text("\n".join([*lines, ""]))
-        (self.configuration / "log4j.properties").write_text(_LOGGING)
+        shutil.copy(_LOGGING, self.configuration / "log4j.properties")
 
     def settings(self) -> dict[str, str]:
         """Flink's options."""

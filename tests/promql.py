@@ -36,3 +36,8 @@ def expressions() -> Iterator[str]:
 def names() -> set[str]:
     """The metrics that they name."""
     return {name for expression in expressions() for name in _NAME.findall(expression)}
+
+
+def flink_names() -> set[str]:
+    """The metrics of Flink that they name."""
+    return {name for expression in expressions() for name in re.findall(r"\bflink_\w+", expression)}

@@ -1,5 +1,6 @@
 """`bitlake status` and `bitlake views`."""
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,12 +28,29 @@ def views(
     catalog: Annotated[
         str, typer.Option("--catalog", help="What Trino calls the Iceberg catalog.")
     ] = "iceberg",
+    trino: Annotated[
+        str | None, typer.Option(metavar="URL", help="Make the views there: http://HOST:PORT.")
+    ] = None,
+    user: Annotated[
+        str, typer.Option(help="Trino's user; the password is in BITLAKE_TRINO_PASSWORD.")
+    ] = "bitlake",
 ) -> None:
-    """Print the SQL that makes the views in Trino: <table>_history and <table>_current."""
+    """The views for Trino, <table>_history and <table>_current: print their SQL, or make them."""
     from pipeline.lake import Lake
 
-    for view in Lake.open(settings.config).trino_views(catalog):
-        typer.echo(f"{view.statement};\n")
+    found = list(Lake.open(settings.config).trino_views(catalog))
+    if trino is not None:
+        from pipeline.views.trino_client import TrinoClient
+
+        client = TrinoClient(trino, user, os.environ.get("BITLAKE_TRINO_PASSWORD"))
+        for view in found:
+            client.ask(view.statement)
+        settings.output.records([{"view": view.name} for view in found])
+    elif settings.format is Format.TABLE:
+        for view in found:
+            typer.echo(f"{view.statement};\n")
+    else:
+        settings.output.records([{"view": view.name, "statement": view.statement} for view in found])
 
 
 def _told(status: "DatasetStatus") -> dict[str, Any]:

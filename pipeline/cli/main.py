@@ -80,7 +80,7 @@ for _command in (
     inspection.status,
 ):
     app.command()(asking(_command))
-app.command()(with_common_options(inspection.views))
+app.command()(answering(inspection.views))
 app.command()(init)
 app.command()(infer)
 app.add_typer(config_app, name="config")

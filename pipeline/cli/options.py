@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.logs import LogFormat, configure_logs
 from pipeline.cli.output import Format, Output, output_of
 from pipeline.errors import BitlakeError
+from pipeline.logs import LogFormat, configure_logs
 
 Config = Annotated[
     Path | None,

@@ -15,7 +15,7 @@ def check_dead_letter_topic(config: LakeConfig, document: Document) -> None:
         )
     read = {dataset.topic for dataset in config.datasets}
     for dataset in config.datasets:
-        topic = pattern.replace("{topic}", dataset.topic)
+        topic = config.dead_letters.topic_of(dataset)
         if topic in read:
             message = f"the dead letters of '{dataset.name}' would go to '{topic}', which a dataset reads"
             document.report(path, message, 'name another topic, such as "{topic}.dlq"')

@@ -188,6 +188,10 @@ class DeadLettersConfig(Part):
     table: Table = "bitlake.dead_letters"
     topic: TopicPattern | None = Field(default=None, description='a Kafka topic too, such as "{topic}.dlq"')
 
+    def topic_of(self, dataset: "DatasetConfig") -> str | None:
+        """The Kafka topic that a dataset's dead letters go to, too; None: none."""
+        return None if self.topic is None else self.topic.replace("{topic}", dataset.topic)
+
 
 def _local_catalog() -> Properties:
     return Properties(

@@ -30,12 +30,11 @@ class Outgoing:
     @classmethod
     def of(cls, lake: LakeConfig, dataset: DatasetConfig, patience: Patience) -> Self:
         """As lake.yaml says."""
-        pattern = lake.dead_letters.topic
-        if pattern is None:
+        name = lake.dead_letters.topic_of(dataset)
+        if name is None:
             return cls(None, patience)
         from pipeline.sink.dead_letter_topic import DeadLetterTopic
 
-        name = pattern.replace("{topic}", dataset.topic)
         return cls(DeadLetterTopic(lake.kafka, name, dataset.name), patience)
 
     def check(self) -> None:

@@ -14,6 +14,7 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 from pyflink.java_gateway import get_gateway
 
 from pipeline.engine.arrival import topic_offsets
+from pipeline.flink.letters import send_letters
 from pipeline.flink.operators import BYTES, Apply, Decode
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.rows import AT, DEAD
@@ -65,6 +66,7 @@ class Graph:
             self._applied(plan, decoded)
             self._sink(plan, decoded, DEAD, dead_letters, "dead letters", parallelism=1)
             self._sink(plan, decoded, AT, positions, "positions", parallelism=1)
+            send_letters(self._java, plan, decoded, self._kafka)
 
     def _decoded(self, plan: DatasetPlan) -> Any:
         """The stream of what `Decode` gives, in Java."""

@@ -27,9 +27,10 @@ from pipeline.errors import BitlakeError
 from pipeline.flink.errors import NewField
 from pipeline.flink.frames import END, group_of, joined, mark_of, records_of, split
 from pipeline.flink.idle import IdleKeys
+from pipeline.flink.letters import letters_frame
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.rows import AT, DEAD, frame, framed, stopping
-from pipeline.flink.timelines import FlinkTimelines
+from pipeline.flink.steps import MeasuredTimelines, Steps
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.flink_positions import POSITIONS
 from pipeline.sink.lake_sink import LakeSink
@@ -60,6 +61,7 @@ class Decode(KeyedProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         """Make the decoder and find the state."""
         plan = self._plan
+        self._steps = Steps(runtime_context, plan.config.name, "decode")
         self._decoder = Decoder(plan.schema, decode_options(plan.config, envelope=False), plan.seed)
         self._groups = np.array(plan.groups, np.int64)
         self._clock = _longs(runtime_context, "clock")
@@ -82,14 +84,15 @@ class Decode(KeyedProcessFunction):
 
     def _decoded(self, block: KafkaBlock) -> Iterator[bytes]:
         plan, partition, now = self._plan, block.partition, block.fetched_at
-        batch = self._decoder.decode(
-            block.buffer,
-            block.starts,
-            block.ends,
-            (block.key_starts, block.key_ends),
-            np.where(block.timestamps == NO_TIMESTAMP, now, block.timestamps),
-            latest=NEVER_AHEAD if block.log_append else now + plan.max_ahead,
-        )
+        with self._steps.timed("decode"):
+            batch = self._decoder.decode(
+                block.buffer,
+                block.starts,
+                block.ends,
+                (block.key_starts, block.key_ends),
+                np.where(block.timestamps == NO_TIMESTAMP, now, block.timestamps),
+                latest=NEVER_AHEAD if block.log_append else now + plan.max_ahead,
+            )
         if self._decoder.schema != plan.schema:
             raise NewField.between(plan.schema, self._decoder.schema)
         stamps = np.where(batch.ahead, NONE_GIVEN, batch.timestamp)
@@ -102,10 +105,13 @@ class Decode(KeyedProcessFunction):
         if letters is not None:
             self._dead[partition].append(letters)
             self._letters.inc(len(letters))
+            self._steps.letters(letters)
         self._records.inc(len(batch))
         self._clock.update(int(clocks[-1]))
         self._offset.update(block.next_offset)
-        for _, part in split(batch, changes, clocks, partition, self._groups):
+        with self._steps.timed("split"):
+            parts = split(batch, changes, clocks, partition, self._groups)
+        for _, part in parts:
             yield part
         if sum(rows.nbytes for rows in self._dead[partition]) > DEAD_BYTES:
             yield from self._buried(partition, (self._checkpoint.value() or 0) + 1)
@@ -127,7 +133,11 @@ class Decode(KeyedProcessFunction):
     def _buried(self, partition: int, checkpoint: int) -> Iterator[bytes]:
         letters = self._dead.pop(partition, None)
         if letters:
-            yield frame(DEAD, dead_rows(letters, self._plan.config.name, self._plan.start.epoch + checkpoint))
+            name = self._plan.config.name
+            rows = dead_rows(letters, name, self._plan.start.epoch + checkpoint)
+            yield frame(DEAD, rows)
+            if self._plan.letters is not None:
+                yield letters_frame(rows, name)
 
 
 class Apply(KeyedProcessFunction):
@@ -140,7 +150,9 @@ class Apply(KeyedProcessFunction):
         """Begin with nothing in memory: keys come from the state as they are met."""
         config = self._plan.config
         state = runtime_context.get_map_state(MapStateDescriptor("timelines", BYTES, BYTES))
-        self._timelines = FlinkTimelines(
+        self._steps = Steps(runtime_context, config.name, "apply")
+        self._timelines = MeasuredTimelines(
+            self._steps,
             FlinkKeys(state),
             dated=config.valid_time is ValidTime.DATE,
             next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
@@ -249,8 +261,8 @@ class Apply(KeyedProcessFunction):
             plan.schema, plan.config.topic, timelines.current.store, timelines.current.keys, fields
         )
         for number, table in enumerate(tables):
-            yield from framed(2 * number, table.open)
-            yield from framed(2 * number + 1, table.closed)
+            yield from self._steps.timed_each("gather", framed(2 * number, table.open))
+            yield from self._steps.timed_each("gather", framed(2 * number + 1, table.closed))
         self._versions.inc(filled)
         self._rows.filled[0] = 0
 

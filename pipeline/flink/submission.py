@@ -261,6 +261,7 @@ class Submission:
             dead_letters=self._lake.dead_letters.table,
             groups=groups,
             max_ahead=self._lake.time.max_ahead_us,
+            letters=self._lake.dead_letters.topic_of(config),
         )
 
     def _add(self, plans: Sequence[DatasetPlan]) -> None:

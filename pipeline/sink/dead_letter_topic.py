@@ -234,21 +234,27 @@ class Sending:
 
 def batches(rows: pa.Table, partitions: int, dataset: str) -> Iterator[tuple[int, list[Letter]]]:
     """Rows of the table of dead letters as messages, in their order, in batches of one partition."""
-    now = time.time_ns() // 1_000_000
     filling: dict[int, list[Letter]] = {}
     sizes: dict[int, int] = {}
+    for origin, letter in messages(rows, dataset):
+        partition = origin % partitions
+        if filling.get(partition) and sizes[partition] + letter.size > BATCH_BYTES:
+            yield partition, filling.pop(partition)
+        if partition not in filling:
+            sizes[partition] = 0
+        filling.setdefault(partition, []).append(letter)
+        sizes[partition] += letter.size
+    yield from filling.items()
+
+
+def messages(rows: pa.Table, dataset: str) -> Iterator[tuple[int, Letter]]:
+    """Rows of the table of dead letters as messages, each with its record's partition."""
+    now = time.time_ns() // 1_000_000
     at = rows.schema.get_field_index("timestamp")  # as a number: not every one is a datetime
     rows = rows.set_column(at, "timestamp", rows["timestamp"].cast(pa.int64())).select(_USED)
     for batch in rows.to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
-            letter, partition = letter_of(row, dataset, now), row["partition"] % partitions
-            if filling.get(partition) and sizes[partition] + letter.size > BATCH_BYTES:
-                yield partition, filling.pop(partition)
-            if partition not in filling:
-                sizes[partition] = 0
-            filling.setdefault(partition, []).append(letter)
-            sizes[partition] += letter.size
-    yield from filling.items()
+            yield row["partition"], letter_of(row, dataset, now)
 
 
 def letter_of(row: Mapping[str, Any], dataset: str, now: int) -> Letter:

@@ -18,6 +18,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 
+from pipeline.views.trino_client import TrinoClient
 from stack import processes
 from stack.control import Background
 from stack.flink import JobManager, TaskManager
@@ -27,7 +28,6 @@ from stack.kafka import Broker
 from stack.postgres import PostgreSQL
 from stack.seaweedfs import SeaweedFS
 from stack.trino import Trino
-from tests.trino import query
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 
@@ -61,8 +61,8 @@ def table(catalog: Catalog) -> Table:
 
 @pytest.fixture
 def trino(stack: Background) -> Callable[[str], list[list[Any]]]:
-    address = stack.server(Trino).address
-    return lambda sql: query(address, sql)
+    client = TrinoClient(stack.server(Trino).address)
+    return lambda sql: client.ask(sql).rows
 
 
 def _rows(table: Table) -> list[tuple[str, int]]:

@@ -136,6 +136,18 @@ def test_views_are_printed_for_trino(lake, bitlake):
     assert 'CREATE OR REPLACE VIEW "lake"."ref"."bonds_current" AS' in out
 
 
+def test_views_of_other_formats_name_each_statement(lake, bitlake):
+    told = bitlake("views", "--catalog", "lake", "--output", "json").json
+    assert [one["view"] for one in told] == ['"lake"."ref"."bonds_history"', '"lake"."ref"."bonds_current"']
+    assert all(one["statement"].startswith(f"CREATE OR REPLACE VIEW {one['view']} AS") for one in told)
+
+
+def test_views_are_not_made_where_no_trino_answers(lake, bitlake):
+    result = bitlake("views", "--trino", "http://127.0.0.1:1")
+    assert result.status == 1
+    assert "Trino does not answer at http://127.0.0.1:1" in result.err
+
+
 def test_a_timeline_on_a_terminal_goes_from_left_to_right():
     days = [date(2024, 3, 1), date(2024, 1, 1), date(2024, 2, 1)]
     rows = pa.table({"isin": ["A", "A", "A"], "valid_from": days, "system_from": [1, 2, 3]})

@@ -6,10 +6,10 @@ import logging
 import pytest
 
 from pipeline.cli import progress
-from pipeline.cli.logs import LogFormat, configure_logs
 from pipeline.cli.progress import Lines, Live, LoadWatcher, watching
 from pipeline.engine.epoch import Summary
 from pipeline.engine.watching import Committed
+from pipeline.logs import LogFormat, configure_logs
 from pipeline.sink.epoch import Position
 
 

@@ -13,7 +13,7 @@ from pipeline.cli.main import app
 from pipeline.config import parse_config
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "docker").glob("*.md"))]
 CATALOG = "catalog: {name: lake, type: sql, uri: 'sqlite:///c.db', warehouse: w}\nstate: s\n"
 
 

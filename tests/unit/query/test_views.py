@@ -7,6 +7,7 @@ import pytest
 from pipeline.errors import BadInput
 from pipeline.query.session import Session
 from pipeline.query.stored import StoredTable
+from pipeline.sink.conventions import MODE
 from pipeline.views.duckdb import create_views
 from pipeline.views.trino import trino_views
 from tests.unit.query.belief import NO_END, Belief, Change
@@ -112,6 +113,16 @@ def test_trino_views_say_the_same(session, table, belief):
         query = view.statement.partition(" AS\n")[2].replace('"lake".', "")
         query = re.sub(r"TIMESTAMP '9999-12-31 00:00:00 UTC'", "TIMESTAMPTZ '9999-12-31 00:00:00+00'", query)
         assert rows(session, f"({query})") == sorted(expected)
+
+
+def test_trino_views_of_an_upsert_table_hide_nothing(belief, tmp_path):
+    table = create(catalog_in(tmp_path), table_schema({"isin": "string"}, {"level": "long"}))
+    with table.transaction() as changes:
+        changes.set_properties({MODE: "upsert"})
+    history, current = trino_views(StoredTable.of(table), "lake")
+    assert "EXISTS" not in history.statement + current.statement
+    assert "WHERE" not in history.statement
+    assert current.statement.endswith("WHERE o.system_to = TIMESTAMP '9999-12-31 00:00:00 UTC'")
 
 
 def test_a_dataset_keeps_its_name_from_the_views_of_another(belief, tmp_path):

@@ -24,6 +24,7 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
   private final boolean replacing;
   private final RowType type;
   private transient BufferAllocator allocator;
+  private transient Superseded superseded;
 
   /**
    * @param number what our frames begin with
@@ -39,6 +40,7 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
   @Override
   public void open(OpenContext context) {
     allocator = ArrowUtils.getRootAllocator().newChildAllocator("rows", 0, Long.MAX_VALUE);
+    superseded = replacing ? new Superseded(type) : null;
   }
 
   @Override
@@ -56,9 +58,7 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
         for (int row = 0; row < root.getRowCount(); row++) {
           RowData read = reader.read(row);
           if (replaces) {
-            read.setRowKind(RowKind.DELETE);
-            out.collect(read);
-            read = reader.read(row);
+            out.collect(superseded.of(read));
           }
           read.setRowKind(RowKind.INSERT);
           out.collect(read);

@@ -1,0 +1,52 @@
+"""The servers of a comparison, and what they use of the processors."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from stack.flink_home import FlinkOptions
+from stack.plan import Wanted
+from stack.stack import Stack
+
+WANTED = ("kafka", "seaweedfs", "flink", "trino")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def servers(
+    folder: Path | None, parallelism: int, memory: str, *, pinned: bool = False, trino_heap: str = "3g"
+) -> Iterator[Stack]:
+    """A stack of its own; in a folder it is left with its data, for the next time."""
+    flink = FlinkOptions(parallelism, task_manager_memory=memory, pinned=pinned)
+    wanted = Wanted(WANTED, flink=flink, trino_heap=trino_heap)
+    wanted.fetch()
+    with (
+        tempfile.TemporaryDirectory(prefix="bitlake-stack-") as fresh,
+        Stack(folder or Path(fresh), wanted) as stack,
+    ):
+        yield stack
+
+
+def kafka_of(stack: Stack, folder: Path) -> Any:
+    """The broker with a client to fill topics with: the tests', whose packages are for development only."""
+    return import_module("tests.kafka_broker").Kafka([stack.kafka], folder)
+
+
+def cpu_seconds(stack: Stack) -> dict[str, float]:
+    """What each kind of server, Python in TaskManagers included, has used of the processors so far."""
+    found: dict[str, float] = {}
+    for server in stack.servers.values():
+        if server.identity is not None:
+            spent = _cpu(server.identity.pid)
+            found[server.kind] = found.get(server.kind, 0.0) + spent
+    return found
+
+
+def _cpu(pid: int) -> float:
+    """User and system time of a process and of its children that have ended (see proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / _TICKS
