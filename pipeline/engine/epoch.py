@@ -125,11 +125,14 @@ class Draft:
             self._log_bytes += len(self.log[-1])
         return int(changes), int(no_ops)
 
-    def full(self, records: int, seconds: float) -> bool:
-        """Whether the epoch has come to its end."""
+    def old(self, seconds: float) -> bool:
+        """Whether the epoch has lasted as long as it may."""
+        return time.monotonic() - self.started >= seconds
+
+    def full(self, records: int) -> bool:
+        """Whether the epoch holds as much as it may."""
         return (
             self.summary.records >= records
-            or time.monotonic() - self.started >= seconds
             or int(self.rows.filled[0]) >= ROW_LIMIT
             or self._dead_bytes >= DEAD_BYTES
         )

@@ -40,4 +40,4 @@ def _begins(old: list[list[str]], new: list[list[str]]) -> bool:
 
 def _coded(column: Column) -> list[str]:
     kind = _SAME_BYTES.get(column.type.kind, column.type.kind).name.lower()
-    return [column.name, f"{kind}.{column.type.scale}" if kind == "decimal" else kind]
+    return [column.name, f"{kind}{column.type.width}.{column.type.scale}" if kind == "decimal" else kind]
