@@ -1,12 +1,22 @@
 """`bitlake bench`: make the workload, measure a load, tell the figures."""
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-bench_app = typer.Typer(help="The benchmark harness.", no_args_is_help=True)
+bench_app = typer.Typer(no_args_is_help=True)
+
+
+@bench_app.callback()
+def _stop_what_runs() -> None:
+    """The benchmark harness."""
+    # By default the process ends where it is, and its broker and what it measures go on.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
 
 Records = Annotated[int, typer.Option(min=1, help="How many records.")]
 Keys = Annotated[int, typer.Option(min=1, help="How many keys they are about.")]

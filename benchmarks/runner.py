@@ -164,7 +164,11 @@ def _measure(command: list[str], folder: Path) -> Run:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=log)
         watcher = MemoryWatcher(process.pid)
         watcher.start()
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
         peak = watcher.stop()

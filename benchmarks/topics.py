@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from benchmarks.workload import Workload
 
 _KEY = re.compile(rb'"isin":\s*"([^"]*)"')
@@ -67,13 +69,14 @@ def described(filling: Filling) -> str:
 
 
 def _held(cluster: Any, name: str, partitions: int) -> int:
-    """How many records a topic holds."""
-    from confluent_kafka import TopicPartition
+    """How many records a topic holds; a broker that has just started may not know yet that it leads it."""
+    from confluent_kafka import KafkaException, TopicPartition
 
     admin: Any = import_module("confluent_kafka.admin")
-
     asked = {TopicPartition(name, number): admin.OffsetSpec.latest() for number in range(partitions)}
-    return sum(found.result(30).offset for found in cluster.admin.list_offsets(asked).values())
+    starting = retry_if_exception_type(KafkaException)
+    tries = Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.5), retry=starting, reraise=True)
+    return tries(lambda: sum(one.result(30).offset for one in cluster.admin.list_offsets(asked).values()))
 
 
 def _message(line: bytes, partitions: int) -> dict[str, Any]:

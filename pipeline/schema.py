@@ -67,6 +67,9 @@ _ARROW: dict[Kind, pa.DataType] = {
     Kind.BINARY: pa.binary(),
     Kind.JSON: pa.string(),
 }
+_VARYING = frozenset((Kind.STRING, Kind.BINARY, Kind.JSON, Kind.UNKNOWN))
+_MOST_DIGITS = 18
+"""Of a decimal whose unscaled value has room in 64 bits."""
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 
 
@@ -105,6 +108,14 @@ class ColumnType:
         if self.kind is Kind.DECIMAL:
             return pa.decimal128(self.precision, self.scale)
         return _ARROW[self.kind]
+
+    @property
+    def width(self) -> int:
+        """Bytes of a value in canonical bytes, 8 or 16; 0 where they vary."""
+        if self.kind in _VARYING:
+            return 0
+        wide = self.kind is Kind.UUID or (self.kind is Kind.DECIMAL and self.precision > _MOST_DIGITS)
+        return 16 if wide else 8
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,9 @@
 """Why a record is a dead letter, in words: only made for those that are."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,24 +107,68 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Refused:
+    """Of records that are no changes, what tells why: see `Batch` for what its arrays are.
+
+    Attributes:
+        status, error_column, error_at: of each of them.
+        columns: what error_column counts.
+        fields: paths of what is no column, by their number among them.
+    """
+
+    status: NDArray[np.uint8]
+    error_column: NDArray[np.int32]
+    error_at: NDArray[np.int64]
+    columns: tuple[Label, ...]
+    fields: dict[int, str]
+
+    @classmethod
+    def of(cls, batch: Batch, records: NDArray[np.int64]) -> Self:
+        """Those `records` of a batch; copies, since the batch's arrays are used again."""
+        numbered = enumerate(records.tolist()) if batch.fields else ()
+        fields = {number: batch.fields[record] for number, record in numbered if record in batch.fields}
+        return cls(
+            batch.status[records],
+            batch.error_column[records],
+            batch.error_at[records],
+            batch.columns,
+            fields,
+        )
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+
 def explain(batch: Batch, index: int) -> tuple[str, str, str]:
     """Why record `index` of a batch is not a change: (stage, reason, what to do)."""
-    stage, reason, advice = explain_all(batch, np.array([index]))
+    stage, reason, advice = explain_all([Refused.of(batch, np.array([index]))])
     return stage[0].as_py(), reason[0].as_py(), advice[0].as_py()
 
 
-def explain_all(batch: Batch, records: NDArray[np.int64]) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Why records of a batch are no changes: stages, reasons, what to do; at least one record."""
-    at = batch.error_at[records]
+def explain_all(refused: Sequence[Refused]) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Why records of batches are no changes: stages, reasons, what to do; at least one record."""
+    numbers: dict[tuple[Label, ...], int] = {}
+    of = [numbers.setdefault(one.columns, len(numbers)) for one in refused]
+    columns = list(numbers)
     kinds, kind = np.unique(
-        np.stack([batch.status[records], batch.error_column[records]]), axis=1, return_inverse=True
+        np.stack(
+            [
+                np.repeat(of, [len(one) for one in refused]),
+                np.concatenate([one.status for one in refused]),
+                np.concatenate([one.error_column for one in refused]),
+            ]
+        ),
+        axis=1,
+        return_inverse=True,
     )
-    words = [_about(Code(code), column, batch.columns) for code, column in kinds.T.tolist()]
+    words = [_about(Code(code), column, columns[number]) for number, code, column in kinds.T.tolist()]
     stage, reason, advice = (pa.array(w, pa.string()).take(pa.array(kind)) for w in zip(*words, strict=True))
+    at = np.concatenate([one.error_at for one in refused])
     place = pc.binary_join_element_wise(", at byte ", pa.array(at).cast(pa.string()), "")
     reason = pc.binary_join_element_wise(reason, pc.if_else(pa.array(at >= 0), place, ""), "")
-    if batch.fields:
-        fields = (batch.fields.get(record) for record in records.tolist())
+    if any(one.fields for one in refused):
+        fields = (one.fields.get(number) for one in refused for number in range(len(one)))
         named = pa.array(["" if field is None else f"{field or _NO_NAME}: " for field in fields], pa.string())
         reason = pc.binary_join_element_wise(named, reason, "")
     return stage, reason, advice

@@ -31,7 +31,6 @@ from pipeline.decode.structures import Plan
 from pipeline.errors import BadConfiguration
 from pipeline.schema import Column, DatasetSchema, Kind, TableSchema
 
-_WIDE = {Kind.DECIMAL: 16, Kind.UUID: 16, Kind.STRING: 0, Kind.BINARY: 0, Kind.JSON: 0, Kind.UNKNOWN: 0}
 _ROLE_KINDS = (KIND_VALID, KIND_VALID, KIND_OPERATION, KIND_STAMP, KIND_SPAN, KIND_BODY)
 MAX_CHILD_TABLES = 62
 
@@ -127,8 +126,8 @@ class _Builder:
         loose = not column.declared and (kind is Kind.JSON or (key and kind is Kind.STRING))
         label = self.labels.setdefault((table, column.name), ROLES + len(self.labels))
         firm = key and table == 0
-        width = _WIDE.get(kind, 8)
-        self.columns[slot] = (kind, column.type.precision, column.type.scale, width, firm, loose, label)
+        type_ = column.type
+        self.columns[slot] = (kind, type_.precision, type_.scale, type_.width, firm, loose, label)
 
     def table(self, index: int, table: TableSchema, element: int, first: int) -> int:
         """Enter a table's columns; returns the slot behind them."""

@@ -1,6 +1,6 @@
 """A decoded batch as the kernel's changes, and changes as bytes for the log and back."""
 
-import io
+import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from pipeline.decode.batch import Batch
 from pipeline.temporal.change import Changes
 
-_CODEC = "lz4"
+_CODEC = "lz4_raw"
+_LEAST_BYTES = 256
+_RANDOM = frozenset(("key_hash", "child_key_hash"))
 _LOGGED = (
     "operation",
     "valid_from",
@@ -70,25 +72,25 @@ def to_log(batch: Batch, changes: Changes, done: slice, partition: int) -> bytes
     arrays: dict[str, NDArray[Any]] = {name: getattr(changes, name) for name in _LOGGED}
     arrays |= {"skip": skip, "keys": batch.keys, "key_start": batch.key_start, "key_hash": batch.key_hash}
     columns = {name: _packed(name, array) for name, array in arrays.items()}
-    columns["partition"] = np.array([partition])
-    out = io.BytesIO()
-    out.write(len(columns).to_bytes(4, "little"))
-    for name, array in columns.items():
-        np.lib.format.write_array(out, np.frombuffer(name.encode(), np.uint8))
-        np.lib.format.write_array(out, array)
-    data = out.getbuffer()
-    return len(data).to_bytes(8, "little") + pa.compress(data, _CODEC, asbytes=True)
+    contents = [_squeezed(name, array) for name, array in columns.items()]
+    about = [
+        [name, array.dtype.str, array.size, len(content)]
+        for (name, array), content in zip(columns.items(), contents, strict=True)
+    ]
+    header = json.dumps([partition, about]).encode()
+    return b"".join([len(header).to_bytes(4, "little"), header, *contents])
 
 
 def from_log(
     entry: bytes,
 ) -> tuple[int, NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], Changes]:
     """The partition, the canonical keys with their starts and hashes, and the changes of a log entry."""
-    data = io.BytesIO(pa.decompress(entry[8:], int.from_bytes(entry[:8], "little"), _CODEC, asbytes=True))
+    data, at = memoryview(entry), 4 + int.from_bytes(entry[:4], "little")
+    partition, about = json.loads(bytes(data[4:at]))
     columns = {}
-    for _ in range(int.from_bytes(data.read(4), "little")):
-        name = np.lib.format.read_array(data).tobytes().decode()
-        columns[name] = np.lib.format.read_array(data)
+    for name, dtype, size, length in about:
+        columns[name] = _let_out(data[at : at + length], np.dtype(dtype), size)
+        at += length
     n = columns["key_hash"].size  # of what may be one value for all, the size says nothing
     arrays = {name: _unpacked(name, array, n) for name, array in columns.items()}
     changes = Changes(
@@ -99,13 +101,15 @@ def from_log(
         **{name: arrays[name] for name in _LOGGED},
     )
     hashes = arrays["key_hash"].view(np.int64)
-    return int(columns["partition"][0]), arrays["keys"], arrays["key_start"], hashes, changes
+    return partition, arrays["keys"], arrays["key_start"], hashes, changes
 
 
 def _packed(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Places as lengths, and one value where all records have the same."""
+    """Places as lengths, and one value where all records have the same, or one step where offsets have."""
     if name in _STARTS:
         return np.diff(array).astype(np.uint32)
+    if name == "offset" and array.size > 1 and bool((np.diff(array) == 1).all()):
+        return array[:1]
     if name in _PER_RECORD and array.size > 1 and bool((array == array[0]).all()):
         array = array[:1]
     return np.ascontiguousarray(array)
@@ -116,4 +120,21 @@ def _unpacked(name: str, array: NDArray[Any], n: int) -> NDArray[Any]:
         starts = np.zeros(array.size + 1, np.int64)
         np.cumsum(array, out=starts[1:])
         return starts
+    if name == "offset" and array.size == 1:
+        return np.arange(array[0], array[0] + n)
     return np.full(n, array[0]) if name in _PER_RECORD and array.size == 1 else array
+
+
+def _squeezed(name: str, array: NDArray[Any]) -> Any:
+    """The array's bytes, compressed but for hashes, which can't be; as long as before: they are plain."""
+    if array.nbytes < _LEAST_BYTES or name in _RANDOM:
+        return array.tobytes()
+    squeezed = pa.compress(array, _CODEC)
+    return squeezed if squeezed.size < array.nbytes else array.tobytes()
+
+
+def _let_out(content: memoryview, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
+    """The array again; a copy, for kernels take no read-only ones."""
+    nbytes = size * dtype.itemsize
+    plain = content if len(content) == nbytes else pa.decompress(content, nbytes, _CODEC)
+    return np.frombuffer(plain, dtype).copy()

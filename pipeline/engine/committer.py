@@ -47,7 +47,7 @@ class Cut:
 
 
 class Committer:
-    """Takes epochs in order and makes each durable in every table; at most one waits.
+    """Takes epochs in order and makes each durable in every table, one at a time.
 
     Args:
         sink: where rows go.
@@ -72,24 +72,25 @@ class Committer:
         self._outgoing, self._patience = outgoing, outgoing.patience
         self._sink, self._journal, self._timelines = sink, journal, timelines
         self._topic, self._committed = topic, committed
-        self._waiting: queue.Queue[Cut | None] = queue.Queue(1)
+        self._waiting: queue.Queue[Cut | None] = queue.Queue()
         self._spare: queue.SimpleQueue[Rows] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="commit")
         self._thread.start()
 
     def commit(self, cut: Cut) -> None:
-        """Hand over an epoch; waits while another one waits.
+        """Hand over an epoch; waits for the one before: two hold memory at a time, this one and the next.
 
         Raises:
             BitlakeError: an earlier epoch failed.
         """
-        while True:
-            self.check()
-            try:
-                return self._waiting.put(cut, timeout=0.2)
-            except queue.Full:
-                continue
+        self.drain()
+        self._waiting.put(cut)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an epoch handed over is not committed yet."""
+        return self._waiting.unfinished_tasks > 0
 
     def spare_rows(self) -> Rows:
         """An empty buffer of version rows; one that a committed epoch has left, if there is one."""
@@ -104,7 +105,7 @@ class Committer:
         Raises:
             BitlakeError: an epoch failed.
         """
-        while self._waiting.unfinished_tasks and self._thread.is_alive():
+        while self.busy and self._thread.is_alive():
             with self._waiting.all_tasks_done:
                 self._waiting.all_tasks_done.wait(0.2)
         self.check()
@@ -124,12 +125,7 @@ class Committer:
         Raises:
             BitlakeError: an epoch failed.
         """
-        while self._thread.is_alive():
-            try:
-                self._waiting.put(None, timeout=0.2)
-                break
-            except queue.Full:
-                continue
+        self._waiting.put(None)
         self._thread.join()
         self.check()
 

@@ -301,9 +301,13 @@ class DatasetWriter:
         return news and (overdue or self._told.horizon < self._newest <= self.position.horizon)
 
     def cut_if_full(self) -> None:
-        """End the epoch if it holds enough, lasts long, or memory is full; wait while it is short."""
+        """End the epoch if it holds enough, lasts long, or memory is full; wait while it is short.
+
+        One that lasts long goes on while the one before is being committed: slow commits make larger epochs.
+        """
         crowded = self._draft.summary.records > LEAST_RECORDS and self._timelines.full(self._memory)
-        if self._share.short or crowded or self._draft.full(self._limits.records, self._limits.seconds):
+        old = self._draft.old(self._limits.seconds) and not self._committer.busy
+        if self._share.short or crowded or old or self._draft.full(self._limits.records):
             self._cut_and_tidy(though_empty=False)
             self._share.wait(self._committer.check)
 

@@ -2,7 +2,9 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
-from pipeline.decode.explain import explain_all
+from pipeline.decode.explain import Refused, explain_all
 from pipeline.schema import INSTANT
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.source.block import Block
@@ -31,10 +33,71 @@ class Origin:
     envelope: bool
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Byte strings, one after the other in `content`; a length of -1 is a null."""
+
+    content: bytes
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Self:
+        """Parts of a buffer, in their order, byte for byte; a start of -1 is a null."""
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        edges = zip(starts.tolist(), ends.tolist(), strict=True)
+        content = b"".join([view[start:end] for start, end in edges if start >= 0])
+        return cls(content, np.where(starts < 0, -1, ends - starts))
+
+    @classmethod
+    def nulls(cls, n: int) -> Self:
+        """Nothing, n times."""
+        return cls(b"", np.full(n, -1))
+
+    @staticmethod
+    def array(all_of: Sequence["Parts"]) -> pa.Array:
+        """All of them as one binary array."""
+        lengths = np.concatenate([one.lengths for one in all_of])
+        edges = np.concatenate(([0], np.cumsum(lengths.clip(0))))
+        valid = pa.array(lengths >= 0).buffers()[1]
+        content = pa.py_buffer(b"".join([one.content for one in all_of]))
+        buffers = [valid, pa.py_buffer(edges), content]
+        return pa.Array.from_buffers(pa.large_binary(), len(lengths), buffers).cast(pa.binary())
+
+
+@dataclass(frozen=True)
+class Buried:
+    """Dead letters of one batch, as arrays: rows of their table are made of many batches at once.
+
+    Attributes:
+        origin: where they came from.
+        refused: why.
+        offset, timestamp, system_time: int64[n]; microseconds, -2**63: none.
+        value, key: as they came.
+        headers: as the table has them.
+    """
+
+    origin: Origin
+    refused: Refused
+    offset: NDArray[np.int64]
+    timestamp: NDArray[np.int64]
+    system_time: NDArray[np.int64]
+    value: Parts
+    key: Parts
+    headers: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @property
+    def nbytes(self) -> int:
+        """About what they hold of memory."""
+        return len(self.value.content) + len(self.key.content) + 100 * len(self)
+
+
 def buried(
     batch: Batch, block: Block | KafkaBlock, changes: Changes, done: slice, clock: int, origin: Origin
-) -> pa.Table | None:
-    """Those records `done` of a batch that are no changes, without the columns that `dead_rows` adds.
+) -> Buried | None:
+    """Those records `done` of a batch that are no changes.
 
     Args:
         batch, block, changes: the records decoded, as they came, and with what became of them.
@@ -43,33 +106,42 @@ def buried(
         origin: where they came from.
     """
     records = done.start + np.flatnonzero(batch.status[done])
-    n = int(records.size)
-    if n == 0:
+    if records.size == 0:
         return None
-    stage, reason, advice = explain_all(batch, records)
     clocks = np.maximum.accumulate(np.concatenate(([clock], changes.timestamp[done])))
-    stamps = np.where(batch.ahead[records], batch.timestamp[records], changes.timestamp[records])
-    columns = {
-        "topic": pa.repeat(origin.topic, n),
-        "partition": pa.repeat(pa.scalar(origin.partition, pa.int32()), n),
-        "offset": pa.array(changes.offset[records]),
-        "timestamp": _instants(stamps),
-        "key": _keys(block, records),
-        "value": parts(block.buffer, block.starts[records], block.ends[records]),
-        "headers": pa.repeat(ENVELOPE, n) if origin.envelope else _headers(block, records),
+    return Buried(
+        origin,
+        Refused.of(batch, records),
+        changes.offset[records],
+        np.where(batch.ahead[records], batch.timestamp[records], changes.timestamp[records]),
+        np.maximum(clocks[records - done.start + 1], 0),
+        Parts.of(block.buffer, block.starts[records], block.ends[records]),
+        _keys(block, records),
+        [ENVELOPE] * records.size if origin.envelope else _headers(block, records),
+    )
+
+
+def dead_rows(letters: Sequence[Buried], dataset: str, epoch: int) -> pa.Table:
+    """What `buried` gave as rows of the table; at least one."""
+    sizes = [len(one) for one in letters]
+    stage, reason, advice = explain_all([one.refused for one in letters])
+    known: dict[str, pa.Array] = {
+        "dataset": pa.repeat(dataset, sum(sizes)),
+        "topic": pa.array([one.origin.topic for one in letters]).take(
+            np.repeat(np.arange(len(sizes)), sizes)
+        ),
+        "partition": pa.array(np.repeat([one.origin.partition for one in letters], sizes), pa.int32()),
+        "offset": pa.array(np.concatenate([one.offset for one in letters])),
+        "timestamp": _instants(np.concatenate([one.timestamp for one in letters])),
+        "key": Parts.array([one.key for one in letters]),
+        "value": Parts.array([one.value for one in letters]),
+        "headers": pa.array([text for one in letters for text in one.headers], pa.string()),
         "stage": stage,
         "reason": reason,
         "advice": advice,
-        "system_time": _instants(np.maximum(clocks[records - done.start + 1], 0)),
+        "system_time": _instants(np.concatenate([one.system_time for one in letters])),
     }
-    return pa.table(columns)
-
-
-def dead_rows(letters: list[pa.Table], dataset: str, epoch: int) -> pa.Table:
-    """What `buried` gave as rows of the table."""
-    rows = pa.concat_tables(letters)
-    known = {name: rows.column(name) for name in rows.column_names}
-    known |= _all(rows, dataset=dataset, epoch=epoch, status="dead")
+    known |= _all(sum(sizes), epoch=epoch, status="dead")
     text = [known[name].cast(pa.string()) for name in _IDENTITY]
     known["id"] = pc.binary_join_element_wise(*text, "/")
     return pa.table({field.name: known[field.name] for field in DEAD_LETTERS}, schema=DEAD_LETTERS)
@@ -80,37 +152,27 @@ def replayed(letters: pa.Table, clock: int) -> pa.Table:
     n = len(letters)
     known = {name: letters.column(name) for name in letters.column_names}
     known |= {"key": pa.nulls(n, pa.binary()), "value": pa.nulls(n, pa.binary())}
-    known |= _all(letters, status="replayed", system_time=clock)
+    known |= _all(n, status="replayed", system_time=clock)
     return pa.table(known)
 
 
 def replayed_rows(letters: list[pa.Table], epoch: int) -> pa.Table:
     """What `replayed` gave as rows of the table."""
     rows = pa.concat_tables(letters)
-    known = {name: rows.column(name) for name in rows.column_names} | _all(rows, epoch=epoch)
+    known = {name: rows.column(name) for name in rows.column_names} | _all(len(rows), epoch=epoch)
     return pa.table({field.name: known[field.name] for field in DEAD_LETTERS}, schema=DEAD_LETTERS)
 
 
-def parts(buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> pa.Array:
-    """Parts of a buffer, in their order, byte for byte; a start of -1 is a null."""
-    edges = np.maximum.accumulate(np.stack([starts, ends], axis=1).ravel().clip(0))
-    # What lies between two parts is a value too, to be left out: so every part is where it is.
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(edges, np.int64)), pa.py_buffer(buffer)]
-    everything = pa.Array.from_buffers(pa.large_binary(), edges.size - 1, buffers)
-    chosen = pa.array(np.arange(0, edges.size, 2), mask=np.asarray(starts < 0))
-    return everything.take(chosen).cast(pa.binary())
-
-
-def _keys(block: Block | KafkaBlock, records: NDArray[np.int64]) -> pa.Array:
+def _keys(block: Block | KafkaBlock, records: NDArray[np.int64]) -> Parts:
     if isinstance(block, Block):
-        return pa.nulls(len(records), pa.binary())
-    return parts(block.buffer, block.key_starts[records], block.key_ends[records])
+        return Parts.nulls(len(records))
+    return Parts.of(block.buffer, block.key_starts[records], block.key_ends[records])
 
 
-def _headers(block: Block | KafkaBlock, records: NDArray[np.int64]) -> pa.Array:
+def _headers(block: Block | KafkaBlock, records: NDArray[np.int64]) -> list[str | None]:
     if isinstance(block, Block):
-        return pa.nulls(len(records), pa.string())
-    return pa.array([headers_text(block.headers(record)) for record in records.tolist()], pa.string())
+        return [None] * len(records)
+    return [headers_text(block.headers(record)) for record in records.tolist()]
 
 
 def headers_text(raw: bytes) -> str | None:
@@ -130,8 +192,7 @@ def _instants(values: NDArray[np.int64]) -> pa.Array:
     return pa.array(values, mask=values == NONE_GIVEN).cast(INSTANT)
 
 
-def _all(rows: pa.Table, **values: str | int) -> dict[str, pa.Array]:
+def _all(n: int, **values: str | int) -> dict[str, pa.Array]:
     return {
-        name: pa.repeat(pa.scalar(value, DEAD_LETTERS.field(name).type), len(rows))
-        for name, value in values.items()
+        name: pa.repeat(pa.scalar(value, DEAD_LETTERS.field(name).type), n) for name, value in values.items()
     }

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import to_log
-from pipeline.engine.dead_letters import Origin, buried, dead_rows, replayed, replayed_rows
+from pipeline.engine.dead_letters import Buried, Origin, buried, dead_rows, replayed, replayed_rows
 from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import ROW_LIMIT, Applied, new_rows
 from pipeline.schema import DatasetSchema
@@ -59,7 +59,7 @@ class Draft:
     dataset: DatasetSchema
     rows: Rows = field(default_factory=new_rows)
     log: list[bytes] = field(default_factory=list)
-    dead: list[pa.Table] = field(default_factory=list)
+    dead: list[Buried] = field(default_factory=list)
     replayed: list[pa.Table] = field(default_factory=list)
     tally: Tally | None = None
     summary: Summary = Summary()
@@ -67,6 +67,7 @@ class Draft:
     first: float | None = None
     _dead_bytes: int = 0
     _log_bytes: int = 0
+    _letters: pa.Table | None = None
 
     @property
     def nbytes(self) -> int:
@@ -97,8 +98,6 @@ class Draft:
         if letters is not None:
             self.dead.append(letters)
             self._dead_bytes += letters.nbytes
-            if self.tally is not None:
-                self.tally.bury(letters)
 
     def add_replayed(self, batch: Batch, letters: pa.Table, applied: Applied, done: slice) -> bool:
         """The same for dead letters: those that are changes now; an epoch holds either letters or records.
@@ -126,20 +125,27 @@ class Draft:
             self._log_bytes += len(self.log[-1])
         return int(changes), int(no_ops)
 
-    def full(self, records: int, seconds: float) -> bool:
-        """Whether the epoch has come to its end."""
+    def old(self, seconds: float) -> bool:
+        """Whether the epoch has lasted as long as it may."""
+        return time.monotonic() - self.started >= seconds
+
+    def full(self, records: int) -> bool:
+        """Whether the epoch holds as much as it may."""
         return (
             self.summary.records >= records
-            or time.monotonic() - self.started >= seconds
             or int(self.rows.filled[0]) >= ROW_LIMIT
             or self._dead_bytes >= DEAD_BYTES
         )
 
     def dead_letters(self, position: Position) -> pa.Table | None:
-        """The epoch's rows of the table of dead letters."""
-        if self.replayed:
-            return replayed_rows(self.replayed, position.epoch)
-        return dead_rows(self.dead, self.dataset.name, position.epoch) if self.dead else None
+        """The epoch's rows of the table of dead letters, once it is whole."""
+        if self._letters is None and self.replayed:
+            self._letters = replayed_rows(self.replayed, position.epoch)
+        if self._letters is None and self.dead:
+            self._letters = dead_rows(self.dead, self.dataset.name, position.epoch)
+            if self.tally is not None:
+                self.tally.bury(self._letters)
+        return self._letters
 
     def total(self) -> Summary:
         """The epoch's counts, once it is whole."""

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.schema import Column, DatasetSchema, Kind
 
 _SAME_BYTES = {Kind.INT: Kind.LONG, Kind.FLOAT: Kind.DOUBLE, Kind.JSON: Kind.STRING}
-_FORMAT: list[Any] = ["keys in files", [], []]
+_FORMAT: list[Any] = ["keys in files, log by columns", [], []]
 """In the place of a table, first: another one where the bytes mean something else altogether."""
 _NO_TYPE = Kind.UNKNOWN.name.lower()
 
@@ -40,4 +40,4 @@ def _begins(old: list[list[str]], new: list[list[str]]) -> bool:
 
 def _coded(column: Column) -> list[str]:
     kind = _SAME_BYTES.get(column.type.kind, column.type.kind).name.lower()
-    return [column.name, f"{kind}.{column.type.scale}" if kind == "decimal" else kind]
+    return [column.name, f"{kind}{column.type.width}.{column.type.scale}" if kind == "decimal" else kind]

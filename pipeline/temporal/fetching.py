@@ -30,6 +30,7 @@ def fetch_pages(lists: Lists, keys: Ints, key: int, level: int, most: int) -> No
     end = keys[at] + keys[at + 1]
     for row in range(max(keys[at], end - most), end):
         prefetch(lists.pages, row * PAGE_FIELDS)
+        prefetch(lists.pages, row * PAGE_FIELDS + COUNT)
 
 
 @inner

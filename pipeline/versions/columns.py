@@ -14,23 +14,15 @@ import pyarrow as pa
 
 from pipeline.decode.machine import load64
 from pipeline.decode.memory import copy
-from pipeline.schema import INSTANT, Column, Kind
+from pipeline.schema import INSTANT, Column, ColumnType, Kind
 from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.values import bit, read_u16, read_u32
 
-WIDE = (Kind.DECIMAL, Kind.UUID)
 VARYING = (Kind.STRING, Kind.BINARY, Kind.JSON)
 LARGEST_CHUNK = 2**31 - 1
 AHEAD = 16
 """Rows by which the memory of the next ones is fetched ahead: they lie anywhere."""
-
-
-def width(kind: Kind) -> int:
-    """Bytes of a value of this kind in canonical bytes; 0 where they vary."""
-    if kind in WIDE:
-        return 16
-    return 0 if kind in VARYING else 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Layout:
     @cached_property
     def widths(self) -> Ints:
         """int64[columns]: bytes of a value, 0 where they vary."""
-        return np.array([width(c.type.kind) for c in self.columns], np.int64)
+        return np.array([c.type.width for c in self.columns], np.int64)
 
 
 @dataclass
@@ -137,16 +129,19 @@ def arrow_array(
     valid = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
     if kind in VARYING:
         return _varying(column.type.arrow, data, low, high, valid, nulls)
-    values = _numbers(kind, low, high)
+    values = _numbers(column.type, low, high)
     if kind is Kind.UUID:
         storage = pa.Array.from_buffers(pa.binary(16), n, [valid, pa.py_buffer(values)], nulls)
         return pa.ExtensionArray.from_storage(pa.uuid(), storage)
     return pa.Array.from_buffers(column.type.arrow, n, [valid, pa.py_buffer(values)], nulls)
 
 
-def _numbers(kind: Kind, low: Ints, high: Ints) -> npt.NDArray[np.generic]:
-    if kind in WIDE:
+def _numbers(type_: ColumnType, low: Ints, high: Ints) -> npt.NDArray[np.generic]:
+    kind = type_.kind
+    if type_.width == 16:
         return np.stack((low, high), axis=1)
+    if kind is Kind.DECIMAL:
+        return np.stack((low, low >> 63), axis=1)
     if kind is Kind.BOOLEAN:
         return np.packbits(low.astype(np.uint8), bitorder="little")
     if kind in (Kind.INT, Kind.DATE):

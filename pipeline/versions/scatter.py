@@ -10,7 +10,7 @@ from pipeline.temporal.jit import kernel
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.transfer import write_i64, write_u32
 from pipeline.temporal.values import copy_bytes
-from pipeline.versions.columns import VARYING, WIDE, Decoded, Layout
+from pipeline.versions.columns import VARYING, Decoded, Layout
 
 
 @kernel
@@ -118,7 +118,7 @@ def _numbers(column: Column, array: pa.Array, room: Decoded, c: int, base: int) 
         at = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
         room.low[c], room.high[c] = at[:-1] + base, np.diff(at)
         return np.frombuffer(values, np.uint8) if values is not None else np.zeros(0, np.uint8)
-    if kind in WIDE:
+    if kind in (Kind.DECIMAL, Kind.UUID):
         halves = np.frombuffer(array.buffers()[1], np.int64)[2 * array.offset :]
         room.low[c], room.high[c] = halves[: 2 * len(array) : 2], halves[1 : 2 * len(array) : 2]
     elif kind is Kind.FLOAT or kind is Kind.DOUBLE:

@@ -58,8 +58,9 @@ def _value(data: bytes, at: int, kind: ColumnType) -> tuple[Any, int]:
         raw = data[at + 4 : at + 4 + size]
         return (raw if kind.kind is Kind.BINARY else raw.decode()), at + 4 + size
     if kind.kind is Kind.DECIMAL:
-        unscaled = int.from_bytes(data[at : at + 16], "little", signed=True)
-        return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -kind.scale)), at + 16
+        end = at + (8 if kind.precision <= 18 else 16)
+        unscaled = int.from_bytes(data[at:end], "little", signed=True)
+        return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -kind.scale)), end
     if kind.kind is Kind.UUID:
         return str(uuid.UUID(bytes=data[at : at + 16])), at + 16
     if kind.kind in (Kind.FLOAT, Kind.DOUBLE):
