@@ -3,12 +3,15 @@
 import logging
 import time
 
+import numpy as np
+
 from pipeline.engine.rebuild import read_back
 from pipeline.engine.timelines import Timelines
 from pipeline.errors import Unavailable
 from pipeline.flink.plan import DatasetPlan
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.temporal.marks import read_marks
 from pipeline.temporal.store import Ints
 
 log = logging.getLogger(__name__)
@@ -60,10 +63,12 @@ class IdleKeys:
         return position.horizon - ttl
 
     def read_back(self, timelines: Timelines, numbers: Ints) -> None:
-        """Bring keys back by number that left the state."""
+        """Bring keys back by number that left the state, which keeps no marks of their rows."""
         plan = self._plan
         log.info("reading keys back", extra={"dataset": plan.config.name, "keys": numbers.size})
-        read_back(self._sink, plan.schema, timelines, numbers, plan.seed)
+        nowhere = np.zeros(numbers.size, np.int64)
+        without = read_marks(np.empty(0, np.uint8), nowhere, nowhere)
+        read_back(self._sink, plan.schema, timelines, numbers, without, plan.seed)
 
     @property
     def _sink(self) -> LakeSink:

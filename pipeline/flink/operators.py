@@ -19,7 +19,7 @@ from pipeline.config import ValidEnd, ValidTime
 from pipeline.decode import NEVER_AHEAD, Decoder
 from pipeline.engine.arrival import clock_of
 from pipeline.engine.changes import changes_of
-from pipeline.engine.dead_letters import Origin, buried, dead_rows
+from pipeline.engine.dead_letters import Buried, Origin, buried, dead_rows
 from pipeline.engine.options import decode_options
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Applied, new_rows
@@ -67,7 +67,7 @@ class Decode(KeyedProcessFunction):
         self._clock = _longs(runtime_context, "clock")
         self._offset = _longs(runtime_context, "offset")
         self._checkpoint = _longs(runtime_context, "checkpoint")
-        self._dead: defaultdict[int, list[pa.Table]] = defaultdict(list)
+        self._dead: defaultdict[int, list[Buried]] = defaultdict(list)
         metrics = (
             runtime_context.get_metrics_group().add_group("bitlake").add_group("dataset", plan.config.name)
         )
@@ -105,7 +105,6 @@ class Decode(KeyedProcessFunction):
         if letters is not None:
             self._dead[partition].append(letters)
             self._letters.inc(len(letters))
-            self._steps.letters(letters)
         self._records.inc(len(batch))
         self._clock.update(int(clocks[-1]))
         self._offset.update(block.next_offset)
@@ -135,6 +134,7 @@ class Decode(KeyedProcessFunction):
         if letters:
             name = self._plan.config.name
             rows = dead_rows(letters, name, self._plan.start.epoch + checkpoint)
+            self._steps.letters(rows)
             yield frame(DEAD, rows)
             if self._plan.letters is not None:
                 yield letters_frame(rows, name)
