@@ -131,11 +131,11 @@ def test_names_that_collide(text: str, wanted: Code) -> None:
 def test_a_thousand_new_columns_in_one_record_and_in_a_hundred() -> None:
     decoder = Decoder(dataset(), options())
     decode(decoder, HEAD + "}")
-    start = time.perf_counter()
+    start = time.process_time()
     lines = [HEAD + "," + json.dumps({f"c{i}": i for i in range(1000)})[1:]]
     lines += [HEAD + f',"d{i}":{i}}}' for i in range(100)]
     found = records(decode(decoder, *lines), decoder.schema)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
     assert len(found[0].values) == 1000
     assert [r.values for r in found[1:]] == [{f"d{i}": i} for i in range(100)]
     again = records(decode(decoder, *lines), decoder.schema)
