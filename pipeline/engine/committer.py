@@ -89,8 +89,8 @@ class Committer:
 
     @property
     def busy(self) -> bool:
-        """Whether an epoch handed over is not committed yet."""
-        return self._waiting.unfinished_tasks > 0
+        """Whether an epoch handed over is being committed; no more once one has failed."""
+        return self._waiting.unfinished_tasks > 0 and self._thread.is_alive()
 
     def spare_rows(self) -> Rows:
         """An empty buffer of version rows; one that a committed epoch has left, if there is one."""
@@ -105,7 +105,7 @@ class Committer:
         Raises:
             BitlakeError: an epoch failed.
         """
-        while self.busy and self._thread.is_alive():
+        while self.busy:
             with self._waiting.all_tasks_done:
                 self._waiting.all_tasks_done.wait(0.2)
         self.check()
