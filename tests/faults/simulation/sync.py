@@ -1,5 +1,6 @@
 """What the engine's modules import as `threading`, `queue`, `time` and the like, on a virtual clock."""
 
+import math
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -151,7 +152,7 @@ class SimulatedSemaphore(_Once):
 class SimulatedQueue(_Once):
     def __init__(self, maxsize: int = 0) -> None:
         self._items: deque[Any] = deque()
-        self._room = maxsize
+        self._room = maxsize or math.inf
         self.unfinished_tasks = 0
         self.all_tasks_done = _AllDone(self)
 
