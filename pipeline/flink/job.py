@@ -94,6 +94,11 @@ def stop(
         if ended != "FINISHED":
             why = cluster.failure(job.jobs[-1])[:1000]
             raise BitlakeError(f"job {job.jobs[-1]} ended as {ended} after its savepoint: {why}")
+    elif not give_up:
+        raise Refused(
+            f"job {job.jobs[-1]} has ended before it could be stopped",
+            next_step="`bitlake submit` goes on from its last checkpoint",
+        )
     seconds = round(time.monotonic() - begun, 3)
     for name, one in jobs.items():
         sink.set_properties(name, {JOB: replace(one, savepoint=place).to_json()})

@@ -17,7 +17,7 @@ from pipeline.flink.cluster import Cluster
 from pipeline.flink.job import JOB, Job
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.restore import RestorePoint
-from pipeline.flink.succession import Predecessor, found_point, refuse_running
+from pipeline.flink.succession import Predecessor, found_point, refuse_left_out, refuse_running
 from pipeline.schema import DatasetSchema
 from pipeline.sink.catalog import open_catalog
 from pipeline.sink.epoch import Position
@@ -102,7 +102,7 @@ class Submission:
         refuse_running(self._before, self._cluster, take_over=self._take_over)
         point = None if self._on_tables() else self._point(self._savepoint)
         self._build(point is not None)
-        return self._start(point)
+        return self._start(point.location if point else None)
 
     def prepare(self) -> None:
         """Make the graph of a job that takes the place of one that still runs, as far as it can be made.
@@ -117,11 +117,15 @@ class Submission:
                     f"'{one.schema.name}': no job can be gone on from: {why or 'none wrote it'}",
                     next_step="`bitlake submit --stop`, then `bitlake submit`",
                 )
+            refuse_left_out(self._before, one.job)
         self._build(succeeds=True)
 
     def succeed(self, savepoint: str) -> str:
-        """Start what `prepare` made from the savepoint that the job before was stopped with; its id."""
-        return self._start(self._point(savepoint))
+        """Start what `prepare` made from the savepoint that the job before was just stopped with; its id.
+
+        Whether the tables hold more than that, the job finds out itself.
+        """
+        return self._start(savepoint)
 
     def _on_tables(self) -> bool:
         if self._fresh and self._savepoint is not None:
@@ -155,15 +159,15 @@ class Submission:
         ]
         self._add(plans)
 
-    def _start(self, point: RestorePoint | None) -> str:
+    def _start(self, place: str | None) -> str:
         environment = self._environment
         if environment is None:
             raise BitlakeError("a job was started before it was prepared", next_step="report this as a bug")
-        if point is not None:
+        if place is not None:
             from pyflink.common import Configuration
 
             recovery = Configuration()
-            recovery.set_string(_RECOVERY, point.location)
+            recovery.set_string(_RECOVERY, place)
             environment.configure(recovery)
         for one, job in zip(self._before, self._jobs, strict=True):
             self._hold(one, job)
@@ -182,7 +186,7 @@ class Submission:
                 parallelism=environment.get_parallelism(),
             )
             self._sink.set_properties(one.schema.parent.identifier, {JOB: now.to_json()})
-        log.info("submitted", extra={"job": started, "from": point.location if point else "the tables"})
+        log.info("submitted", extra={"job": started, "from": place or "the tables"})
         return started
 
     def _open(self, config: DatasetConfig) -> DatasetSchema:

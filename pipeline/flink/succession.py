@@ -123,7 +123,6 @@ def found_point(
             log.warning("going on from the tables, not from a checkpoint: %s", "; ".join(reasons))
         return None
     job = known[0]
-    names = {one.schema.name for one in predecessors}
     tables = [
         (sink.table(table.identifier).metadata, one.schema.name)
         for one in predecessors
@@ -132,9 +131,20 @@ def found_point(
     ]
     places = [job.savepoint] if job.savepoint else []
     point = restore_point(job.run, job.jobs, places, wanted, checkpoints, catalog, tables)
-    if point is not None and (left := sorted(set(job.datasets) - names)):
-        raise Refused(
-            f"{point.location} holds the state of {', '.join(left)}, too, which is not to be in the new job",
-            next_step="submit all of them; or go on from the tables: `bitlake submit --fresh`",
-        )
+    if point is not None:
+        refuse_left_out(predecessors, job)
     return point
+
+
+def refuse_left_out(predecessors: Sequence[Predecessor], job: Job) -> None:
+    """Refuse to go on from a job without some of its datasets, whose state Flink would have nowhere to put.
+
+    Raises:
+        Refused: some are not among the predecessors.
+    """
+    left = sorted(set(job.datasets) - {one.schema.name for one in predecessors})
+    if left:
+        raise Refused(
+            f"the job before holds the state of {', '.join(left)}, too, which is not to be in the new one",
+            next_step="name all of them; or go on from the tables: `bitlake submit --fresh`",
+        )

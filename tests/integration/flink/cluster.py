@@ -23,7 +23,7 @@ from tests.proxy import Proxy
 
 _SOON = {
     "heartbeat.interval": "1000",
-    "heartbeat.timeout": "6000",
+    "heartbeat.timeout": "60000",
     "execution.checkpointing.timeout": "30s",
     "restart-strategy.type": "fixed-delay",
     "restart-strategy.fixed-delay.attempts": "1000",

@@ -19,10 +19,16 @@ def job(stack: Background) -> Iterator[None]:
 def shared(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[FaultyCluster]:
-    """A cluster of a module's own, whose servers its tests kill; it has its `TASK_MANAGERS`."""
+    """A cluster of a module's own, whose servers its tests may kill; it has its `TASK_MANAGERS`, or one."""
     folder = tmp_path_factory.mktemp("flink") / "stack"
-    with faulty_cluster(folder, request.module.TASK_MANAGERS) as cluster:
+    with faulty_cluster(folder, getattr(request.module, "TASK_MANAGERS", 1)) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def stack(shared: FaultyCluster) -> Background:
+    """The same, for tests whose servers stay well."""
+    return shared.stack
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import sys
 
 from pipeline.config import load_config
-from pipeline.flink.restore import RestorePoint
 from pipeline.flink.submission import Submission
 
 
@@ -15,8 +14,7 @@ def main() -> None:
     lake = load_config(sys.argv[1], os.environ)
     submission = Submission(lake, lake.datasets)
     submission.prepare()
-    point = RestorePoint(sys.argv[2], 0) if sys.argv[2] else None
-    print(submission._start(point))
+    print(submission._start(sys.argv[2] or None))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 package bitlake;
 
 import java.io.ByteArrayInputStream;
+import java.util.ArrayList;
+import java.util.List;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.functions.RichFlatMapFunction;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.java.typeutils.ResultTypeQueryable;
 import org.apache.flink.api.python.shaded.org.apache.arrow.memory.BufferAllocator;
+import org.apache.flink.api.python.shaded.org.apache.arrow.vector.FieldVector;
+import org.apache.flink.api.python.shaded.org.apache.arrow.vector.NullVector;
 import org.apache.flink.api.python.shaded.org.apache.arrow.vector.VectorSchemaRoot;
 import org.apache.flink.api.python.shaded.org.apache.arrow.vector.ipc.ArrowStreamReader;
 import org.apache.flink.table.data.RowData;
@@ -53,7 +57,7 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
     try (ArrowStreamReader stream =
         new ArrowStreamReader(new ByteArrayInputStream(frame, 1, frame.length - 1), allocator)) {
       VectorSchemaRoot root = stream.getVectorSchemaRoot();
-      ArrowReader reader = ArrowUtils.createArrowReader(root, type);
+      ArrowReader reader = ArrowUtils.createArrowReader(ordered(root), type);
       while (stream.loadNextBatch()) {
         for (int row = 0; row < root.getRowCount(); row++) {
           RowData read = reader.read(row);
@@ -65,6 +69,16 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
         }
       }
     }
+  }
+
+  /** The columns as the table has them: it may have them in another order, and more of them. */
+  private VectorSchemaRoot ordered(VectorSchemaRoot root) {
+    List<FieldVector> vectors = new ArrayList<>();
+    for (String name : type.getFieldNames()) {
+      FieldVector vector = root.getVector(name);
+      vectors.add(vector == null ? new NullVector(name) : vector);
+    }
+    return new VectorSchemaRoot(vectors);
   }
 
   @Override
