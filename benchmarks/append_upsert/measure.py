@@ -89,7 +89,7 @@ def _measure(stack: Stack, folder: Path, subject: Subject, parallelism: int, ask
     tables = files.tables_of(trino, subject.table)
     at = questions.points(trino, subject.table, "XS0000000017")
     size = files.size(trino, tables)
-    answers = questions.ask(trino, subject.table, at, asked)
+    answers = questions.ask(trino, tables, at, asked)
     seconds = files.compact(trino, tables)
     return {
         "mode": subject.mode,
@@ -100,7 +100,7 @@ def _measure(stack: Stack, folder: Path, subject: Subject, parallelism: int, ask
         "compaction_seconds": seconds,
         "after": {
             "files": files.size(trino, tables),
-            "questions": questions.ask(trino, subject.table, at, asked),
+            "questions": questions.ask(trino, tables, at, asked),
         },
     }
 
