@@ -30,7 +30,8 @@ def run(stack: Stack, folder: Path, table: str, parallelism: int) -> dict[str, A
 
     Returns:
         ``wall_seconds`` with the submission; ``job_seconds`` by Flink, from its start to its end;
-        ``cpu_seconds`` by kind of server; ``checkpoints`` and ``commits``: how many, and how long they took.
+        ``cpu_seconds`` by kind of server; ``checkpoints`` (Flink remembers the last ten) and ``commits``: how
+        many, and how long they took.
     """
     logs = [(server.log, server.log.stat().st_size) for server in stack.task_managers]
     before, begun = cpu_seconds(stack), time.monotonic()
@@ -44,6 +45,7 @@ def run(stack: Stack, folder: Path, table: str, parallelism: int) -> dict[str, A
     job = json.loads(done.stdout.splitlines()[-1])["job"]
     told = requests.get(f"{stack.job_manager.rest}/jobs/{job}", timeout=30).json()
     checkpoints = requests.get(f"{stack.job_manager.rest}/jobs/{job}/checkpoints", timeout=30).json()
+    completed = [one for one in checkpoints["history"] if one["status"] == "COMPLETED"]
     commits = [milliseconds / 1000 for log, start in logs for milliseconds in commits_of(table, log, start)]
     return {
         "wall_seconds": round(wall, 3),
@@ -52,14 +54,8 @@ def run(stack: Stack, folder: Path, table: str, parallelism: int) -> dict[str, A
         "checkpoints": {
             "completed": checkpoints["counts"]["completed"],
             "failed": checkpoints["counts"]["failed"],
-            "state_bytes": (checkpoints["latest"]["completed"] or {}).get("state_size", 0),
-            **_spread(
-                [
-                    one["end_to_end_duration"] / 1000
-                    for one in checkpoints["history"]
-                    if one["status"] == "COMPLETED"
-                ]
-            ),
+            "state_bytes": max((one["state_size"] for one in completed), default=0),
+            **_spread([one["end_to_end_duration"] / 1000 for one in completed]),
         },
         "commits": {"count": len(commits), **_spread(commits)},
     }

@@ -74,7 +74,12 @@ def _writing(records: int, subjects: dict[str, Any]) -> list[tuple[str, ...]]:
                 ),
             )
         )
-    rows.append(("state at the end", *(f"{job['checkpoints']['state_bytes'] / 1e6:,.1f} MB" for job in jobs)))
+    rows.append(
+        (
+            "state, the largest checkpoint's",
+            *(f"{job['checkpoints']['state_bytes'] / 1e6:,.1f} MB" for job in jobs),
+        )
+    )
     return rows
 
 

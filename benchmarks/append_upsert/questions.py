@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,14 @@ def points(trino: TrinoClient, table: str, key: str) -> Points:
     return Points(valid, system, key)
 
 
-def questions(table: str, at: Points) -> dict[str, str]:
-    """The questions by name; each has an answer of few rows that depends on every row it is about."""
+def questions(tables: Sequence[str], at: Points) -> dict[str, str]:
+    """The questions by name; each has an answer of few rows that depends on every row it is about.
+
+    Args:
+        tables: a subject's; its parent table is the first.
+        at: what they are about.
+    """
+    table, *children = tables
     answer = "SELECT count(*) AS n, checksum(ROW(isin, valid_from, coupon, spread)) AS rows_checksum"
     valid, system = f"TIMESTAMP '{at.valid}'", f"TIMESTAMP '{at.system}'"
     then = (
@@ -38,7 +45,7 @@ def questions(table: str, at: Points) -> dict[str, str]:
     one = f"isin = '{at.key}'"
     columns = "isin, issuer, coupon, basis, spread, valid_from, valid_to, system_from, system_to"
     history, current = f"lake.{table}_history", f"lake.{table}_current"
-    return {
+    found = {
         "as-of, all keys": f"{answer} FROM {history} WHERE {then}",
         "as-of, one key": f"SELECT {columns} FROM {history} WHERE {then} AND {one}",
         "current, all keys": f"{answer} FROM {current}",
@@ -46,12 +53,17 @@ def questions(table: str, at: Points) -> dict[str, str]:
         "history, all": f"{answer}, checksum(ROW(isin, valid_to, system_from, system_to)) AS times_checksum"
         f" FROM {history}",
     }
+    times = "isin, valid_from, valid_to, system_from, system_to"
+    for child in children:
+        array = child.partition("__")[2]
+        found[f"history, {array}"] = f"SELECT count(*), checksum(ROW({times})) FROM lake.{child}_history"
+    return found
 
 
-def ask(trino: TrinoClient, table: str, at: Points, times: int) -> dict[str, Any]:
+def ask(trino: TrinoClient, tables: Sequence[str], at: Points, times: int) -> dict[str, Any]:
     """Ask each question some times, after once that does not count: seconds, their median, the answer."""
     found = {}
-    for name, statement in questions(table, at).items():
+    for name, statement in questions(tables, at).items():
         answer, seconds = trino.ask(statement).rows, []
         for _ in range(times):
             begun = time.perf_counter()

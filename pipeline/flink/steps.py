@@ -1,8 +1,8 @@
 """What the job's steps count and measure, as metrics of Flink, and how Python logs in a TaskManager.
 
 Prometheus has them as ``flink_taskmanager_job_task_operator_bitlake_dataset_NAME``, with the label
-``dataset``; one more label is in the name, too: ``..._dataset_stage_dead_letters``. Times are summaries
-of microseconds. Only counters and histograms: a gauge would call Python from another thread.
+``dataset``; one more label is in the name, too: ``..._dataset_stage_dead_letters``. Times are summaries of
+microseconds. Only counters and histograms: a gauge would call Python from another thread.
 """
 
 import logging

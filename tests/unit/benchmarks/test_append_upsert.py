@@ -26,7 +26,7 @@ LOG = """\
 
 def asked(seconds: float) -> dict[str, Any]:
     at = Points("2024-01-01 00:00:00 UTC", "2024-01-02 00:00:00 UTC", "A")
-    names = questions("bench.t", at)
+    names = questions(["bench.t", "bench.t__calls"], at)
     return {name: {"median_seconds": seconds, "seconds": [seconds], "answer": [[1, "x"]]} for name in names}
 
 
@@ -76,6 +76,7 @@ def test_the_page_tells_the_figures_beside_the_references(result: dict[str, Any]
         "| writing | bonds_append | bonds_upsert |",
         "| records per second | 100,000 | 50,000 |",
         "| equality deletes | 12 files, 12.0 MB → 2 files, 2.0 MB |",
+        "| history, calls | 0.500 → 0.250 | 1.000 → 0.250 |",
         "| as-of, all keys | 0.500 → 0.250 | 1.000 → 0.250 |",
         "1556 s",
         "64 and 78",
