@@ -3,6 +3,7 @@
 import hashlib
 import re
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from benchmarks.workload import Workload
 
 _KEY = re.compile(rb'"isin":\s*"([^"]*)"')
 _BURST, _WAITING = 10_000, 500_000
+_LEADERS_SECONDS, _PAUSE = 30.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,19 @@ def described(filling: Filling) -> str:
 
 def _held(cluster: Any, name: str, partitions: int) -> int:
     """How many records a topic holds."""
-    from confluent_kafka import TopicPartition
+    from confluent_kafka import KafkaException, TopicPartition
 
     admin: Any = import_module("confluent_kafka.admin")
 
     asked = {TopicPartition(name, number): admin.OffsetSpec.latest() for number in range(partitions)}
-    return sum(found.result(30).offset for found in cluster.admin.list_offsets(asked).values())
+    end = time.monotonic() + _LEADERS_SECONDS
+    while True:
+        try:
+            return sum(found.result(30).offset for found in cluster.admin.list_offsets(asked).values())
+        except KafkaException:  # A broker that was just started does not lead its partitions yet.
+            if time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _message(line: bytes, partitions: int) -> dict[str, Any]:
