@@ -128,6 +128,20 @@ def many(
     _tell(result, report(result), save)
 
 
+@bench_app.command("metrics")
+def metrics(
+    records: Records = 3_000_000,
+    pairs: Annotated[int, typer.Option(min=1, help="How often each.")] = 10,
+    keep: Kept = None,
+    save: Save = None,
+) -> None:
+    """Measure what `--metrics-port` costs in CPU."""
+    from benchmarks.observed import measure, report
+
+    result = measure(records, pairs, keep)
+    _tell(result, report(result), save)
+
+
 @bench_app.command("ask")
 def ask(
     config: Annotated[Path, typer.Option("--config", "-c", help="Of a workload that was loaded.")] = Path(
