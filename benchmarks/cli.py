@@ -134,6 +134,37 @@ def rescale(
     _tell(result, report(result), save)
 
 
+@bench_app.command("many")
+def many(
+    records: Records = 5_000_000,
+    quiet: Annotated[
+        list[int] | None, typer.Option(min=0, help="Quiet topics beside it; repeat. Default: 0, then 29.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="`commit.seconds`.")] = 10,
+    keep: Kept = None,
+    save: Save = None,
+) -> None:
+    """Measure how fast a busy topic is read beside quiet ones, and how late these are committed."""
+    from benchmarks.many import measure, report
+
+    result = measure(records, quiet or [0, 29], seconds, keep)
+    _tell(result, report(result), save)
+
+
+@bench_app.command("metrics")
+def metrics(
+    records: Records = 3_000_000,
+    pairs: Annotated[int, typer.Option(min=1, help="How often each.")] = 10,
+    keep: Kept = None,
+    save: Save = None,
+) -> None:
+    """Measure what `--metrics-port` costs in CPU."""
+    from benchmarks.observed import measure, report
+
+    result = measure(records, pairs, keep)
+    _tell(result, report(result), save)
+
+
 @bench_app.command("ask")
 def ask(
     config: Annotated[Path, typer.Option("--config", "-c", help="Of a workload that was loaded.")] = Path(

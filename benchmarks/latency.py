@@ -10,8 +10,9 @@ import subprocess
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -29,10 +30,14 @@ PROBE = "XS9999999999"
 TICK = 0.1
 """Seconds between two bursts; each brings a probe."""
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
-_WARM_UP = 60.0
+_START_UP = 120.0
+"""Seconds that the service may take until its table is there; only then records are sent."""
 _SETTLING = 5.0
-"""Seconds after the first answer that don't count: the producer did not wait for the service to start."""
+"""Seconds after the first answer that don't count."""
+_PATIENCE = 60.0
+"""Seconds until an answer that does not come is an error."""
 _LOOK = 0.02
+_LEAST = 100
 _ROOM = {"queue.buffering.max.messages": 1_000_000}
 
 
@@ -58,10 +63,12 @@ def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1
         config = lake(children=children, seconds_per_epoch=epoch_seconds, topic=TOPIC)
         (folder / "lake.yaml").write_text(config + f"\nkafka: {json.dumps(cluster.properties)}\n")
         found: dict[str, Any] = {"machine": machine(), "versions": versions()}
-        before = time.monotonic()
-        sent = multiprocessing.get_context("spawn").Array("d", int((seconds + _WARM_UP) / TICK) + 2)
-        with _service(folder) as watcher, _producer(cluster.properties, data, rate, sent):
-            took = _answered(folder / "lake.yaml", sent, seconds)
+        sent = multiprocessing.get_context("spawn").Array("d", int((seconds + 15) / TICK) + 2)
+        with _service(folder) as watcher:
+            _wait_for_table(folder)
+            before = time.monotonic()
+            with _producer(cluster.properties, data, rate, sent):
+                asked = _answered(folder, sent, seconds)
             found["seconds"] = round(time.monotonic() - before, 1)
         found |= {"peak_pss": watcher.peak, "epochs": _snapshots(folder / "lake.yaml")}
     conditions = {
@@ -71,7 +78,12 @@ def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1
         "source": described(filling),
         "load": f"{os.getloadavg()[0]:.2f} afterwards",
     }
-    return found | {"conditions": conditions, "latencies": [round(one, 3) for one in took]}
+    return found | {
+        "conditions": conditions,
+        "latencies": [round(one, 3) for one in asked.took],
+        "thirds": [round(_p95(part), 3) for part in _thirds(asked.took)],
+        "questions": {"count": len(asked.seconds), "p50": round(statistics.median(asked.seconds), 3)},
+    }
 
 
 def report(result: dict[str, Any]) -> str:
@@ -93,6 +105,11 @@ def report(result: dict[str, Any]) -> str:
                     [
                         *((name, f"{cuts[at]:.2f}") for name, at in rows),
                         ("max", f"{max(result['latencies']):.2f}"),
+                        (
+                            "p95 of the first, second and last third",
+                            ", ".join(f"{one:.2f}" for one in result["thirds"]),
+                        ),
+                        ("of these the question itself, p50", f"{result['questions']['p50']:.3f}"),
                     ],
                 ),
                 table(
@@ -176,26 +193,65 @@ def _send(properties: dict[str, str], data: Path, rate: int, sent: Any) -> None:
             time.sleep(max(0.0, begun + number * TICK - time.monotonic()))
 
 
-def _answered(config: Path, sent: Any, seconds: int) -> list[float]:
-    """Ask until so many seconds after the first answer; how long each probe took."""
-    lake, catalog = Lake.open(config), config.parent / ".bitlake" / "catalog.db"
-    took: list[float] = []
+@dataclass
+class Asked:
+    """What asking found.
+
+    Attributes:
+        took: seconds from each probe's timestamp to the answer that has it, in order.
+        seconds: that each question took.
+    """
+
+    took: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def _answered(folder: Path, sent: Any, seconds: int) -> Asked:
+    """Ask until so many seconds after the first answer."""
+    lake, catalog, asked = Lake.open(folder / "lake.yaml"), _catalog(folder), Asked()
     seen, last, settled = 0, None, 0.0
-    end = time.monotonic() + _WARM_UP
+    end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         time.sleep(_LOOK)
         at = _metadata(catalog)
-        if at is None or at == last:
+        if at == last:
             continue
+        begun = time.monotonic()
         last, answer = at, lake.asof("bonds", key={"isin": PROBE})
         now, newest = time.time(), answer["spread"][0].as_py() if len(answer) else 0
         if newest and not settled:
             settled = time.monotonic() + _SETTLING
             end = settled + seconds
         elif settled and time.monotonic() > settled:
-            took += [now - sent[number] for number in range(seen + 1, newest + 1)]
+            asked.took += [now - sent[number] for number in range(seen + 1, newest + 1)]
+            asked.seconds.append(time.monotonic() - begun)
         seen = max(seen, newest)
-    return took
+    if len(asked.took) < _LEAST:
+        raise RuntimeError(f"only {len(asked.took)} probes came: {(folder / 'log').read_text()[-3000:]}")
+    return asked
+
+
+def _wait_for_table(folder: Path) -> None:
+    """Wait until the service has told where it begins to read."""
+    end = time.monotonic() + _START_UP
+    while _metadata(_catalog(folder)) is None:
+        if time.monotonic() > end:
+            raise RuntimeError(f"the service did not start: {(folder / 'log').read_text()[-3000:]}")
+        time.sleep(_LOOK)
+
+
+def _catalog(folder: Path) -> Path:
+    return folder / ".bitlake" / "catalog.db"
+
+
+def _p95(took: Sequence[float]) -> float:
+    return statistics.quantiles(took, n=20, method="inclusive")[18]
+
+
+def _thirds(took: Sequence[float]) -> list[Sequence[float]]:
+    """The first, second and last third."""
+    cut = len(took) // 3
+    return [took[:cut], took[cut : 2 * cut], took[2 * cut :]]
 
 
 def _metadata(catalog: Path) -> str | None:

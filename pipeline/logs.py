@@ -39,7 +39,8 @@ class _StandardError(logging.Handler):
     """Writes to what sys.stderr is now: a progress display replaces it while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        # In one piece: others may write beside it.
+        sys.stderr.write(f"{self.format(record)}\n")
 
 
 class _Text(logging.Formatter):

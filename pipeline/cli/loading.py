@@ -7,6 +7,7 @@ import typer
 
 from pipeline.cli.options import settings
 from pipeline.cli.output import Format
+from pipeline.cli.starting import import_engine
 
 if TYPE_CHECKING:
     from pipeline.cli.progress import LoadWatcher
@@ -28,6 +29,7 @@ def load(
     ] = False,
 ) -> None:
     """Load records into a dataset; a load that was stopped goes on where it was."""
+    import_engine()
     from pipeline.cli.progress import watching
     from pipeline.cli.stopping import stopping
     from pipeline.lake import Lake

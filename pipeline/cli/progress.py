@@ -62,7 +62,8 @@ class Lines(Display):
         now = time.monotonic()
         if now - self._last >= _SECONDS_PER_LINE:
             self._last = now
-            print(load.text(now), file=sys.stderr, flush=True)
+            sys.stderr.write(f"{load.text(now)}\n")
+            sys.stderr.flush()
 
 
 class Live(Display):

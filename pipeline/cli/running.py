@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import settings
+from pipeline.cli.starting import import_engine
 
 if TYPE_CHECKING:
     from pipeline.engine.watching import Watcher
@@ -48,6 +49,7 @@ def run(
     ] = False,
 ) -> None:
     """Follow Kafka topics until stopped: by SIGTERM or Ctrl-C, once what was read is committed."""
+    import_engine("pipeline.engine.run")
     from pipeline.cli.progress import Lines, LoadWatcher, Silence
     from pipeline.lake import Lake
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import AVAILABLE_CATALOGS, Catalog, CatalogType, load_catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     CommitStateUnknownException,
@@ -113,7 +113,14 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
 )
 def _load(name: str, properties: dict[str, str]) -> Catalog:
     """Load a catalog; again if another process created its database tables at the same moment."""
+    AVAILABLE_CATALOGS[CatalogType.SQL] = _load_sql
     return load_catalog(name, **properties)
+
+
+def _load_sql(name: str, properties: dict[str, str]) -> Catalog:
+    from pipeline.sink.sql import QuickSqlCatalog
+
+    return QuickSqlCatalog(name, **properties)
 
 
 def _make_sqlite_folder(uri: str) -> None:

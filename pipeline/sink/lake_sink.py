@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +69,7 @@ class LakeSink:
         self._modes: dict[str, Mode] = {}
         self._uncommitted: dict[str, str] = {}
         self._tenants: dict[str, Tenant] = {}
-        self._lock = threading.RLock()
+        self._lock, self._turns = threading.RLock(), dict[str, threading.RLock]()
 
     def open(self, dataset: DatasetSchema, *, mode: Mode, partition_by: Sequence[str]) -> DatasetSchema:
         """Make the dataset's tables ready: missing ones are created, declared columns added or widened.
@@ -296,7 +297,7 @@ class LakeSink:
         for number, part in enumerate(files.tables):
             if number:
                 reach("between-commits")
-            with explained(self._where), self._lock:
+            with explained(self._where), self._turn(part.identifier):
                 committed = self._commit(part, files, summary)
             log.debug(
                 "epoch %d of %s: %s", files.position.epoch, part.identifier, "new" if committed else "there"
@@ -401,11 +402,15 @@ class LakeSink:
             wait=wait_random_exponential(multiplier=0.02, max=2),
             reraise=True,
         ):
-            with attempt, self._lock:
+            with attempt, self._turn(table.identifier):
                 if attempt.retry_state.attempt_number > 1:
                     existing.refresh()
                 if iceberg.needs_evolution(table, existing):
                     iceberg.evolve(table, existing)
+
+    def _turn(self, identifier: str) -> AbstractContextManager[bool]:
+        """To be held while a table is committed to: a dataset does not wait for the commits of others."""
+        return self._turns.setdefault(identifier, threading.RLock())
 
     def _write_all(self, tables: Sequence[TableRows], name: FileName) -> list[TableFiles]:
         """Write open and closed rows of all tables, two files at a time: a last epoch has the cores alone."""

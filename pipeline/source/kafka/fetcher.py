@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _LEAST_ASKED = 16 << 10
 _MOST_ASKED = 1 << 30
-_SHORT_WAIT = 0.02
+_SHORT_WAIT, _WAIT_PER_PARTITION = 0.02, 0.001
 _OUT_OF_RANGE, _CORRUPT, _NO_ACCESS, _CODEC = 1, 2, 29, 76
 _CODEC_TOO_NEW = "the broker can't give these records to us: their compression is newer than its protocol"
 
@@ -120,7 +120,7 @@ class Fetcher(threading.Thread):
 
     def _plan(self) -> None:
         """Choose what to ask for: of those with room, first who waited longest; and how long to wait."""
-        now = time.monotonic()
+        now, soon = time.monotonic(), self._settings.fetch_max_wait
         self._asked = []
         self._wait = self._settings.fetch_max_wait
         if self._owner.closed:
@@ -134,7 +134,9 @@ class Fetcher(threading.Thread):
                     self._asked.append(self._ask_for(flow, partition))
                 else:
                     # It may be ready soon: an answer for the others must not keep it waiting.
-                    self._wait = min(self._wait, max(partition.retry_at - now, _SHORT_WAIT))
+                    soon = min(soon, max(partition.retry_at - now, _SHORT_WAIT))
+        # But to ask for many that have nothing new takes time that others could use.
+        self._wait = min(self._wait, max(soon, _WAIT_PER_PARTITION * len(self._asked)))
         self._asked.sort(key=lambda asked: asked.partition.served)
 
     def _ask_for(self, flow: Flow, partition: Partition) -> Asked:
@@ -207,7 +209,6 @@ class Fetcher(threading.Thread):
             partition.max_bytes = min(2 * asked.wanted.max_bytes, _MOST_ASKED) if cut_off else 0
             partition.read_to = self._asked_at if scanned.next_offset >= fetched.high_watermark else None
             if not moved:
-                self._owner.changed.notify_all()
                 return []
             size = int((fetched.end - fetched.begin) * self._unpacker.ratio)
             partition.offset = scanned.next_offset
@@ -243,11 +244,12 @@ class Fetcher(threading.Thread):
                 if trouble is not None:
                     self._broken(work.asked, trouble)
                 elif failure is not None:
-                    flow.failure = failure
+                    flow.fail(failure)
                 else:
                     partition.broken = 0
                     partition.queue.extend(blocks)
                     partition.queued += sum(block.nbytes for block in blocks)
+            flow.arrived.notify_all()
             self._owner.changed.notify_all()
 
     def _tell_old(self, wanted: Wanted) -> None:
@@ -264,7 +266,7 @@ class Fetcher(threading.Thread):
         where = f"{asked.wanted.topic}-{partition.number} at offset {trouble.offset}"
         partition.back_to(asked.wanted.offset)
         if partition.is_broken():
-            asked.flow.failure = broken_batch(where, trouble.reason)
+            asked.flow.fail(broken_batch(where, trouble.reason))
         else:
             log.warning("the record batch of %s is broken, trying again: %s", where, trouble.reason)
             partition.failed(trouble.reason, self._settings.backoff, self._settings.backoff_max)
@@ -286,7 +288,7 @@ class Fetcher(threading.Thread):
             if asked.partition.turn != asked.turn:
                 return
             if failure is not None:
-                asked.flow.failure = failure
+                asked.flow.fail(failure)
             else:
                 log.info("%s of broker %s: %s", where, self.node, problem(code))
                 reason = f"{where}: {problem(code)}"
@@ -335,5 +337,5 @@ class Fetcher(threading.Thread):
             now = time.monotonic()
             for flow in self._owner.flows():
                 if any(partition.node(now) == self.node for partition in flow.partitions.values()):
-                    flow.failure = flow.failure or error
+                    flow.fail(error)
             self._owner.changed.notify_all()

@@ -1,6 +1,7 @@
 """One partition on its way through the source. What is here changes only under the source's lock."""
 
 import random
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -114,6 +115,7 @@ class Flow:
     """A topic's partitions and what they share.
 
     Attributes:
+        arrived: of the source's lock; told when there is something in a queue, or a failure.
         room: bytes that each partition may hold in its queue now.
         failure: what its reader shall raise.
         missing_since: since when the brokers do not know the topic.
@@ -121,7 +123,13 @@ class Flow:
 
     topic: Topic
     partitions: dict[int, Partition]
+    arrived: threading.Condition
     room: int = 0
     failure: BitlakeError | None = None
     closed: bool = False
     missing_since: float | None = None
+
+    def fail(self, error: BitlakeError) -> None:
+        """Have its reader raise an error, unless it has another one already."""
+        self.failure = self.failure or error
+        self.arrived.notify_all()

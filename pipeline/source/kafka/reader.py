@@ -66,7 +66,7 @@ class TopicReader:
                 left = end - time.monotonic()
                 if left <= 0:
                     return []
-                self._changed.wait(min(left, _LONGEST_NAP))
+                self._flow.arrived.wait(min(left, _LONGEST_NAP))
 
     def begun(self) -> dict[int, int]:
         """By partition, the offset where reading it began; from now on it is a refusal if that is deleted."""

@@ -59,7 +59,8 @@ class KafkaSource:
         patience: float = 300.0,
     ) -> None:
         self.cluster = Cluster(client_settings(properties, base))
-        self.changed = threading.Condition()
+        self._lock = threading.RLock()
+        self.changed = threading.Condition(self._lock)
         self.closed = False
         self.patience = patience
         self._buffer_bytes = buffer_bytes
@@ -212,6 +213,7 @@ class KafkaSource:
         return Flow(
             topic,
             {number: self._begun(topic, number, positions, earliest, latest) for number in topic.leaders},
+            threading.Condition(self._lock),
         )
 
     def _begun(
@@ -267,7 +269,7 @@ class KafkaSource:
     def _fail(self, error: BitlakeError) -> None:
         with self.changed:
             for flow in self._flows:
-                flow.failure = flow.failure or error
+                flow.fail(error)
             self.changed.notify_all()
 
     def _refresh_all(self) -> None:
@@ -291,11 +293,11 @@ class KafkaSource:
             flow.missing_since = flow.missing_since or now
             self._stale = True
             if now - flow.missing_since > _DELETION_SECONDS:
-                flow.failure = deleted(flow.topic.name)
+                flow.fail(deleted(flow.topic.name))
             return
         flow.missing_since = None
         if _NO_ID not in (found.identity, flow.topic.identity) and found.identity != flow.topic.identity:
-            flow.failure = another_topic(flow.topic.name)
+            flow.fail(another_topic(flow.topic.name))
             return
         flow.topic = found
         for number, offset in begin.items():

@@ -1,12 +1,15 @@
 """The epoch protocol of the sink: whatever goes wrong, each epoch is in each table once."""
 
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Table
 
 from pipeline.errors import Refused, Unavailable
 from pipeline.faults import COMMIT_POINTS, WRITE_POINTS
@@ -213,3 +216,32 @@ def test_two_datasets_share_the_dead_letters(sink: LakeSink, bonds: DatasetSchem
     found = catalog.load_table(lakes.DEAD).scan().to_arrow()
     assert sorted(found["dataset"].to_pylist()) == ["bonds"] * 6 + ["stocks"] * 2
     assert set(found["value"].to_pylist()) == {b"\xff{"}
+
+
+def test_a_dataset_does_not_wait_for_the_commit_of_another(
+    sink: LakeSink, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = (
+        sink.open(lakes.dataset(name), mode="append", partition_by=[]) for name in ("slow", "quick")
+    )
+    files = sink.write(lakes.epoch(slow, 1, opened=[{"isin": "A"}]))
+    held, go_on, commit = threading.Event(), threading.Event(), catalog.commit_table
+
+    def held_up(table: Table, *args: Any) -> Any:
+        if table.name() == ("ref", "slow"):
+            held.set()
+            assert go_on.wait(60)
+        return commit(table, *args)
+
+    monkeypatch.setattr(catalog, "commit_table", held_up)
+    with ThreadPoolExecutor(1) as pool:
+        committing = pool.submit(sink.commit, files)
+        try:
+            assert held.wait(60)
+            sink.commit(sink.write(lakes.epoch(quick, 1, opened=[{"isin": "B"}])))
+            assert lakes.isins(sink, quick.parent) == ["B"]
+            assert lakes.isins(sink, slow.parent) == []
+        finally:
+            go_on.set()
+        committing.result(60)
+    assert lakes.isins(sink, slow.parent) == ["A"]
