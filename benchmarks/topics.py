@@ -18,7 +18,6 @@ from benchmarks.workload import Workload
 
 _KEY = re.compile(rb'"isin":\s*"([^"]*)"')
 _BURST, _WAITING = 10_000, 500_000
-_LEADERS_SECONDS, _PAUSE = 30.0, 0.5
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class RocksOptions:
     """
 
     block_cache: int = 128 * _MB
-    write_buffer: int = 16 * _MB
+    write_buffer: int = 8 * _MB
     bloom_bits: int = 10
     compression: Compression = Compression.LZ4
     large_value: int = 64 << 10

@@ -271,8 +271,12 @@ def test_stopped_while_the_catalog_has_stalled(
         left = "had not answered when the run was stopped"
         with pytest.raises(AssertionError, match=left), story.place.running():
             story.read_all()
-            proxy.stall()
-            monkeypatch.setattr(faults, "_fault", Mishap("before-first-commit", 1, committing.set))
+
+            def stall() -> None:
+                proxy.stall()
+                committing.set()
+
+            monkeypatch.setattr(faults, "_fault", Mishap("before-first-commit", 1, stall))
             story.topic.grow(15)
             wait_until(committing.is_set, "a commit")
             stopped = time.monotonic()
