@@ -43,7 +43,6 @@ SCENARIOS = {
     "large": Scenario(
         "20 million records and 1 million keys",
         Workload(records=20_000_000, keys=1_000_000),
-        more="state_memory: 1500MB",
         beside="parent",
         reach=0.85,
         aim=1,
