@@ -17,6 +17,7 @@ from tests.faults.soak import SOAKED, Feed, Growth, Look, look_after, metrics
 from tests.faults.topics import NO_LIFTS, Followed, Topic, service
 from tests.forks import Forks
 from tests.kafka_broker import Kafka, wait_until
+from tests.matrix import INVARIANTS, SOAK
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 SECONDS = float(os.environ.get("BITLAKE_SOAK_SECONDS", "600"))
@@ -33,6 +34,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+@pytest.mark.fault(SOAK, invariants=[name for name in INVARIANTS if name != "progress resumes"])
 @pytest.mark.timeout(3 * SECONDS + 1200)
 def test_soak(tmp_path: Path, forks: Forks, broker: Kafka) -> None:
     topic = Topic(broker, 1, SOAKED)
