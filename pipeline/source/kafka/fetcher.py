@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from kafka.errors import CorruptRecordError
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 _LEAST_ASKED = 16 << 10
 _MOST_ASKED = 1 << 30
 _SHORT_WAIT, _WAIT_PER_PARTITION = 0.02, 0.001
+_ENDS_TOLD_EVERY = 5.0
 _OUT_OF_RANGE, _CORRUPT, _NO_ACCESS, _CODEC = 1, 2, 29, 76
 _CODEC_TOO_NEW = "the broker can't give these records to us: their compression is newer than its protocol"
 
@@ -97,7 +100,8 @@ class Fetcher(threading.Thread):
     def _fetch(self) -> None:
         with self._owner.changed:
             self._plan()
-            if not self._asked:
+            untold = self._untold()
+            if not self._asked and not untold:
                 self._owner.changed.wait(self._rest())
                 return
         if self._connection is None or self._connection.done:
@@ -105,13 +109,18 @@ class Fetcher(threading.Thread):
             self._connection = self._owner.cluster.connect(self.node)
             if self._owner.closed:
                 return
+        self._ask_for_ends(self._connection, untold)
+        if not self._asked:
+            return
         self._send(self._connection)
         while self._asked:
             answer = self._connection.receive()
             works = self._take(answer)
             with self._owner.changed:
                 self._plan()
+                untold = self._untold()
             if self._asked and not self._connection.done:
+                self._ask_for_ends(self._connection, untold)
                 self._send(self._connection)
             else:
                 self._asked = []
@@ -160,7 +169,27 @@ class Fetcher(threading.Thread):
             for partition in flow.partitions.values()
             if partition.node(now) == self.node and partition.retry_at > now
         ]
-        return min(pauses, default=60.0)
+        return min([*pauses, *(due - now for _, _, due in self._full())], default=60.0)
+
+    def _full(self) -> Iterator[tuple[Flow, Partition, float]]:
+        """The partitions led here that are not fetched for want of room, and when to ask where they end."""
+        for flow in self._owner.flows():
+            for one in flow.partitions.values():
+                if flow.failure is None and one.leader.node == self.node and one.full(flow.room):
+                    yield flow, one, max(one.told_at + _ENDS_TOLD_EVERY, one.retry_at)
+
+    def _untold(self) -> list[tuple[Flow, Partition]]:
+        now = time.monotonic()
+        return [(flow, partition) for flow, partition, due in self._full() if due <= now]
+
+    def _ask_for_ends(self, connection: Connection, untold: list[tuple[Flow, Partition]]) -> None:
+        """Ask where full partitions end: their lag grows though nothing is fetched."""
+        for flow, partition in untold:
+            number = partition.number
+            topic = replace(flow.topic, leaders={number: partition.leader})
+            end = list_offsets(connection, topic, [number], LATEST)[number]
+            with self._owner.changed:
+                partition.ends_at(end)
 
     def _send(self, connection: Connection) -> None:
         wanted = [asked.wanted for asked in self._asked]
@@ -199,7 +228,7 @@ class Fetcher(threading.Thread):
             if partition.turn != asked.turn or partition.offset != offset or asked.flow.closed:
                 return []
             partition.worked()
-            partition.high_watermark = fetched.high_watermark
+            partition.ends_at(fetched.high_watermark)
             partition.fetched += fetched.end - fetched.begin
             if fetched.preferred >= 0 and fetched.preferred != self.node:
                 partition.follow(fetched.preferred)

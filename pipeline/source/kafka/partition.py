@@ -26,6 +26,8 @@ class Partition:
         turn: raised when what is under way is to be thrown away.
         pending: about how many bytes were received that are not in the queue yet.
         served: when it last got records; who waited longest is asked for first.
+        high_watermark: where it ended when a broker last told, or -1.
+        told_at: when that was.
         fetched: bytes of record batches received so far.
         read_to: when it was last read to its end (µs), or None.
         trouble: since when it can't be fetched, and why.
@@ -46,6 +48,7 @@ class Partition:
     owner: int = -1
     max_bytes: int = 0
     high_watermark: int = -1
+    told_at: float = 0.0
     fetched: int = 0
     read_to: int | None = None
     retry_at: float = 0.0
@@ -74,9 +77,18 @@ class Partition:
         return (
             self.node(now) == node
             and now >= self.retry_at
-            and self.queued + self.pending < room
+            and not self.full(room)
             and (self.works == 0 or self.owner == node)
         )
+
+    def full(self, room: int) -> bool:
+        """Whether as much of it waits as there is room for."""
+        return self.queued + self.pending >= room
+
+    def ends_at(self, offset: int) -> None:
+        """A broker told where it ends now."""
+        self.high_watermark = offset
+        self.told_at = time.monotonic()
 
     def failed(self, reason: str, pause: float, pause_max: float) -> None:
         """Try again later: the more often it failed, the later."""

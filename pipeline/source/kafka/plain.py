@@ -116,7 +116,7 @@ class PlainReader(TopicReader):
         with self._changed:
             for one in partitions:
                 one.worked()
-                one.high_watermark = ends.get(one.number, one.high_watermark)
+                one.ends_at(ends.get(one.number, one.high_watermark))
                 one.read_to = at if one.position >= one.high_watermark >= 0 else None
         self._looked_at = time.monotonic()
 
