@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
+from pipeline.temporal.apply import CHANGED
 from pipeline.temporal.change import Changes
 
 _CODEC = "lz4_raw"
@@ -66,9 +67,12 @@ def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.
 
 
 def to_log(batch: Batch, changes: Changes, done: slice, partition: int) -> bytes:
-    """A log entry: what `replay` needs of the records `done`; the others, and dead letters, are skipped."""
+    """A log entry: what `replay` needs of the records `done`; all but changes of these are skipped.
+
+    What was none when it came might be one to a key that holds later changes already.
+    """
     skip = np.ones_like(changes.skip)
-    skip[done] = changes.skip[done]
+    skip[done] = changes.outcome[done] != CHANGED
     arrays: dict[str, NDArray[Any]] = {name: getattr(changes, name) for name in _LOGGED}
     arrays |= {"skip": skip, "keys": batch.keys, "key_start": batch.key_start, "key_hash": batch.key_hash}
     columns = {name: _packed(name, array) for name, array in arrays.items()}

@@ -37,6 +37,7 @@ class Cut:
         nbytes: what it holds of memory, which is released once it is committed.
         generation: of the keys that its rows are of.
         last: it is the generation's last one.
+        written: the epoch up to which keys are written: no log is needed once this one is committed.
     """
 
     draft: Draft
@@ -44,6 +45,7 @@ class Cut:
     nbytes: int
     generation: Generation
     last: bool = False
+    written: int | None = None
 
 
 class Committer:
@@ -192,6 +194,8 @@ class Committer:
         self._committed(told)
         if cut.last:
             self._timelines.write(cut.generation, position.epoch)
+        elif cut.written is not None:
+            self._timelines.adopt(cut.written)
 
     def _write(self, cut: Cut) -> FileList:
         with self._share.memory.writing:

@@ -22,6 +22,7 @@ from pipeline.engine.arrival import (
     lifted,
     topic_offsets,
 )
+from pipeline.engine.checkpoints import Checkpoints
 from pipeline.engine.committer import Committer, Cut
 from pipeline.engine.dead_letters import Origin
 from pipeline.engine.epoch import Draft
@@ -50,9 +51,6 @@ from pipeline.temporal.store import Ints, physical_memory
 from state.base import LocalState
 
 log = logging.getLogger(__name__)
-
-CHECKPOINT_RECORDS = 8_000_000
-"""Logged records after which the keys that they touched are written, and the log starts anew."""
 
 LEAST_RECORDS = 50_000
 """An epoch that ends because memory is full has more: commits would cost more than their records."""
@@ -144,7 +142,7 @@ class DatasetWriter:
         self._decoder = Decoder(schema, decode_options(config, envelope=terms.envelope), self._seed)
         self._backend, self._closely = backend, terms.closely
         self._draft, self._envelope = Draft(schema, tally=self._new_tally()), terms.envelope
-        self._logged = self._timelines.replayed
+        self._checkpoints = Checkpoints(self._timelines)
         self._memory = (lake.state_memory or physical_memory() // 2) // terms.share
         self._partitions: frozenset[int] = frozenset((files_partition(self.position),))
         self._idle_margin, self._committed_at = lake.time.idle_margin_us, time.monotonic()
@@ -321,17 +319,17 @@ class DatasetWriter:
             return
         self.position = replace(self.position, epoch=self.position.epoch + 1)
         self._told, self._committed_at = self.position, time.monotonic()
-        self._logged += draft.summary.records
+        self._checkpoints.note(draft.summary.records)
         if freeze:
             self._wait_for_frozen()
-        self._committer.commit(
-            Cut(draft, self.position, self._share.cut(), self._timelines.current, last=freeze)
-        )
+            self._checkpoints.start_anew()
+        written, current = self._checkpoints.written(), self._timelines.current
+        self._committer.commit(Cut(draft, self.position, self._share.cut(), current, freeze, written))
         self._draft = Draft(draft.dataset, self._committer.spare_rows(), tally=self._new_tally())
         if freeze:
             self._freeze()
-        elif self._logged >= CHECKPOINT_RECORDS:
-            self._checkpoint()
+        elif written is None:
+            self._checkpoints.go_on(self.position.epoch)
 
     def remembered(self) -> Progress | None:
         """The loads that the tables tell of, less one whose caller was told of its end."""
@@ -387,11 +385,6 @@ class DatasetWriter:
                 extra={"dataset": self._config.name, "keys": keys, "in_all": self.strayed},
             )
 
-    def _checkpoint(self) -> None:
-        self._committer.drain()
-        self._timelines.checkpoint()
-        self._logged = 0
-
     def _cut_and_tidy(self, *, though_empty: bool) -> None:
         """End the epoch between two batches, where keys may get other numbers; let keys leave memory."""
         self._cut(though_empty=though_empty, freeze=self._timelines.full(self._memory))
@@ -400,7 +393,9 @@ class DatasetWriter:
         # Ten looks while a key becomes idle.
         rested = time.monotonic() - self._swept_at >= LEAST_SWEEP_SECONDS
         if rested and self.position.horizon - self._swept_to >= self._idle_after // 10:
-            self._checkpoint()
+            self._committer.drain()
+            self._timelines.checkpoint()
+            self._checkpoints.start_anew()
             left = self._timelines.leave(self.position.horizon - self._idle_after)
             log.info("idle keys left the state", extra={"dataset": self._config.name, "keys": left})
             self._swept_at, self._swept_to = time.monotonic(), self.position.horizon
@@ -424,7 +419,6 @@ class DatasetWriter:
             extra={"dataset": self._config.name, "keys": timelines.current.count, "bytes": timelines.used()},
         )
         timelines.freeze(self._memory)
-        self._logged = 0
 
 
 def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms) -> None:

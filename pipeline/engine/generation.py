@@ -57,14 +57,19 @@ class Generation:
         """How many keys there are."""
         return int(self.keys.used[0])
 
+    @property
+    def segments(self) -> int:
+        """How many segments there is room for so far."""
+        store = self.store
+        return int(store.parents.counters[NEXT_SEGMENT] + store.children.counters[NEXT_SEGMENT])
+
     def used(self) -> int:
         """Bytes of memory that it takes."""
-        store, segment = self.store, 8 * SEGMENT_FIELDS
-        segments = int(store.parents.counters[NEXT_SEGMENT] + store.children.counters[NEXT_SEGMENT])
+        store = self.store
         pages = int(store.parents.counters[NEXT_PAGE] + store.children.counters[NEXT_PAGE])
         keys, key_bytes = (int(n) for n in self.keys.used)
         per_key = 8 * (KEY_FIELDS + numbering.KNOWN_FIELDS + 1)
-        lists = segment * segments + 8 * PAGE_FIELDS * pages
+        lists = 8 * SEGMENT_FIELDS * self.segments + 8 * PAGE_FIELDS * pages
         return lists + int(store.used[0]) + per_key * keys + key_bytes + self.keys.table.nbytes
 
     def key_bytes(self, numbers: Ints) -> tuple[Ints, Ints]:
@@ -83,15 +88,18 @@ class Generation:
         transfer.export(self.store, numbers, starts, out)
         return out, starts
 
-    def write(self, files: KeyFiles) -> None:
-        """Put the keys that were changed in the key files."""
-        dirty = np.flatnonzero(self.store.keys[: self.count, FLAGS] & DIRTY)
-        for numbers in np.array_split(dirty, max(1, dirty.size // PART)):
-            values, starts = self.export(numbers)
-            at, length = self.key_bytes(numbers)
-            befores = self.places[numbers]
-            self.places[numbers] = files.put(
-                self.hashes(numbers), self.keys.arena, at, length, values, starts, befores
+    def dirty(self) -> Ints:
+        """The numbers of keys that were changed since they were last written."""
+        return np.flatnonzero(self.store.keys[: self.count, FLAGS] & DIRTY)
+
+    def write(self, files: KeyFiles, numbers: Ints) -> None:
+        """Put keys in the key files."""
+        for part in np.array_split(numbers, max(1, numbers.size // PART)):
+            values, starts = self.export(part)
+            at, length = self.key_bytes(part)
+            befores = self.places[part]
+            self.places[part] = files.put(
+                self.hashes(part), self.keys.arena, at, length, values, starts, befores
             )
 
     def take_in(self, numbers: Ints, other: "Generation") -> np.ndarray:

@@ -187,9 +187,27 @@ class Timelines:
 
         Every epoch so far must be committed.
         """
+        self.write_some(self.current.dirty())
+        self.adopt(None)
+
+    def write_some(self, numbers: Ints) -> None:
+        """Write keys beside the journal's log, which is needed until `adopt`; a frozen generation is written.
+
+        Their changes may be logged, too, committed or not: `replay` passes over those that a key has already.
+        """
         self.settle()
-        self._write(self.current, None)
-        self.current.store.keys[: self.current.count, FLAGS] &= ~DIRTY
+        reach("before-keys")
+        self.current.write(self._journal.files, numbers)
+        self.current.store.keys[numbers, FLAGS] &= ~DIRTY
+
+    def adopt(self, epoch: int | None) -> None:
+        """Have what was written stand for the journal's log up to an epoch (None: all of it).
+
+        All keys changed until then must be written, with no change that is not committed now.
+        """
+        reach("between-keys")
+        self._journal.drop_log(epoch)
+        reach("after-keys")
 
     def settle(self) -> None:
         """Take note of where the frozen generation was put; it must be written."""
@@ -214,7 +232,9 @@ class Timelines:
 
         That is the generation's last one, and must be committed.
         """
-        self._write(generation, epoch)
+        reach("before-keys")
+        generation.write(self._journal.files, generation.dirty())
+        self.adopt(epoch)
         generation.written.set()
         reach("after-shrinking")
 
@@ -267,13 +287,6 @@ class Timelines:
 
     def _half(self, memory: int) -> int:
         return (memory - self._journal.files.index_bytes()) // 2
-
-    def _write(self, generation: Generation, epoch: int | None) -> None:
-        reach("before-keys")
-        generation.write(self._journal.files)
-        reach("between-keys")
-        self._journal.drop_log(epoch)
-        reach("after-keys")
 
     def _rules(self, schema: DatasetSchema) -> kernel.Rules:
         widths = Layout(schema.parent.values).widths

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pipeline.engine.dataset
+import pipeline.engine.checkpoints
 import pipeline.engine.load
 import pipeline.engine.run
 import pipeline.sink.commit
@@ -109,7 +109,8 @@ def follow(place: Path, text: str) -> dict[str, Any]:
 def _open(place: Path, wanted: Deed) -> Lake:
     if wanted.now:
         time.time_ns = lambda: wanted.now * 1000
-    pipeline.engine.dataset.CHECKPOINT_RECORDS = wanted.checkpoint_records
+    pipeline.engine.checkpoints.LEAST_RECORDS = wanted.checkpoint_records
+    pipeline.engine.checkpoints.SLICES, pipeline.engine.checkpoints.LEAST_KEYS = 2, 1
     pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
     pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS
     lake = Lake.open(place / "lake.yaml", {})

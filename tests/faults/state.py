@@ -35,20 +35,19 @@ def held_and_rebuilt(
     try:
         seed = Journal.seed(backend)
         journal = Journal(backend, dataset)
-        held = Timelines(
+        kept = Timelines(
             journal,
             dated=dated,
             next_change=next_change,
             read_back=lambda timelines, keys, marks: read_back(sink, schema, timelines, keys, marks, seed),
         )
-        held.replay(schema)
-        stored = dict(stored_keys(journal.files))
+        kept.replay(schema)
         fresh = Timelines(Journal(MemoryState(), dataset), dated=dated, next_change=next_change)
         rebuild(sink, schema, fresh, seed)
-        found, made = stored | _keys(held), _keys(fresh)
+        found, made = held(kept), keys_in_memory(fresh)
         left = {key for key, value in found.items() if value is None}
         assert left <= made.keys()
-        return _plain(found, left), _plain(made, left)
+        return plain(found, left), plain(made, left)
     finally:
         backend.close()
 
@@ -65,7 +64,13 @@ def stored_keys(files: KeyFiles) -> Iterator[tuple[bytes, bytes | None]]:
                 yield data[:key], None if lengths & entries.LEFT else data[value_at : value_at + value]
 
 
-def _keys(timelines: Timelines) -> dict[bytes, bytes]:
+def held(timelines: Timelines) -> dict[bytes, bytes | None]:
+    """Keys of timelines whose log was just replayed, and their values; None where they were left to the tables."""
+    return dict(stored_keys(timelines._journal.files)) | keys_in_memory(timelines)
+
+
+def keys_in_memory(timelines: Timelines) -> dict[bytes, bytes]:
+    """Keys of the current generation, and their values."""
     current = timelines.current
     numbers = np.arange(current.count)
     at, length = current.key_bytes(numbers)
@@ -76,8 +81,8 @@ def _keys(timelines: Timelines) -> dict[bytes, bytes]:
     }
 
 
-def _plain(keys: Mapping[bytes, bytes | None], left: Collection[bytes]) -> State:
-    """Keys that were ever written: the last system time, then the segments."""
+def plain(keys: Mapping[bytes, bytes | None], left: Collection[bytes] = ()) -> State:
+    """Keys that were ever changed, but those `left`: the last system time, then the segments."""
     found = {key: told(value) for key, value in keys.items() if value is not None and key not in left}
     return {
         key.hex(): [str(last), *sorted(map(str, parents)), *sorted(map(str, children))]

@@ -38,6 +38,7 @@ class Story:
         kind: of `KINDS`.
         settings: more of lake.yaml.
         table: the Iceberg identifier of the dataset's table, if not the usual one.
+        records: how many there are.
         checkpoint_records: as `Load` takes them.
         broken: the number of a line in whose place comes one that is a dead letter.
     """
@@ -51,12 +52,13 @@ class Story:
         kind: str = "append",
         settings: dict[str, Any] | None = None,
         table: str = "ref.bonds",
+        records: int = RECORDS,
         checkpoint_records: int = 8_000_000,
         broken: int | None = None,
     ) -> None:
         entry, own = KINDS[kind]
         entry, self.seed = entry | {"table": table}, seed
-        self.lines = random_stream(seed, RECORDS, entry=entry).envelope_lines()
+        self.lines = random_stream(seed, records, entry=entry).envelope_lines()
         if broken is not None:
             self.lines[broken] = b"{"
         self.place = Place(folder, forks, entry, settings=own | (settings or {}))

@@ -20,6 +20,9 @@ from tests.matrix import KILL, KILL_RECOVERY, KILL_TWICE
 LISTED = EPOCH_POINTS[EPOCH_POINTS.index("after-file-list") :]
 """Points at which an epoch is left for the next process to finish."""
 
+CHECKPOINTS = {"records": 64, "checkpoint_records": 5}
+"""Epochs enough to be killed in two checkpoints, each of which takes three."""
+
 
 @pytest.mark.fault(KILL)
 @pytest.mark.parametrize(
@@ -45,7 +48,7 @@ def test_killed_while_rebuilding(tmp_path: Path, forks: Forks) -> None:
 
 @pytest.mark.fault(KILL)
 def test_killed_in_a_checkpoint(tmp_path: Path, forks: Forks) -> None:
-    Story(tmp_path, forks, 5, checkpoint_records=5).kill("between-keys:2", "after-keys").ends_well()
+    Story(tmp_path, forks, 5, **CHECKPOINTS).kill("between-keys", "after-keys").ends_well()
 
 
 @pytest.mark.fault(KILL)
@@ -113,10 +116,9 @@ def test_killed_twice_while_rebuilding(first: str, second: str, tmp_path: Path, 
 
 @pytest.mark.fault(KILL)
 @pytest.mark.long
-@pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("point", CHECKPOINT_POINTS)
+@pytest.mark.parametrize(("point", "nth"), [("before-keys", 2), *((point, 1) for point in CHECKPOINT_POINTS)])
 def test_killed_in_each_checkpoint(point: str, nth: int, tmp_path: Path, forks: Forks) -> None:
-    Story(tmp_path, forks, seed_of(point) + nth, checkpoint_records=5).kill(f"{point}:{nth}").proceeds()
+    Story(tmp_path, forks, seed_of(point) + nth, **CHECKPOINTS).kill(f"{point}:{nth}").proceeds()
 
 
 @pytest.mark.fault(KILL_TWICE)
@@ -124,5 +126,5 @@ def test_killed_in_each_checkpoint(point: str, nth: int, tmp_path: Path, forks: 
 @pytest.mark.parametrize("then", [*EPOCH_POINTS, *CHECKPOINT_POINTS])
 @pytest.mark.parametrize("point", CHECKPOINT_POINTS)
 def test_killed_in_a_checkpoint_and_again(point: str, then: str, tmp_path: Path, forks: Forks) -> None:
-    story = Story(tmp_path, forks, seed_of(point, then), checkpoint_records=5)
-    story.kill(f"{point}:2", then).ends_well()
+    story = Story(tmp_path, forks, seed_of(point, then), **CHECKPOINTS)
+    story.kill(point, then).ends_well()

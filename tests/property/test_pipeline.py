@@ -70,7 +70,7 @@ def test_keys_that_leave_memory_come_back_the_same(
 ) -> None:
     caplog.set_level("INFO", "pipeline.engine.dataset")
     monkeypatch.setattr("pipeline.engine.load.FileSource", partial(FileSource, block_records=5))
-    monkeypatch.setattr("pipeline.engine.dataset.CHECKPOINT_RECORDS", 15)
+    monkeypatch.setattr("pipeline.engine.checkpoints.LEAST_RECORDS", 15)
     monkeypatch.setattr("pipeline.engine.dataset.physical_memory", lambda: 2)
     stream = random_stream(401, 80)
     lake, _ = load(tmp_path, stream, Way(5, (40,)))
