@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import table
+from benchmarks.figures import surroundings, table
 from benchmarks.runner import command, machine, versions
 from pipeline.lake import Lake
 
@@ -35,7 +35,7 @@ def measure(config: Path, key: Mapping[str, str], runs: int) -> dict[str, Any]:
 
 def report(result: Mapping[str, Any]) -> str:
     """A page about a result of `measure`."""
-    machine, tables = result["machine"], result["tables"]
+    tables = result["tables"]
     parts = [
         "# Answers",
         (
@@ -48,9 +48,8 @@ def report(result: Mapping[str, Any]) -> str:
         table(
             ("what", "figure"),
             [
-                ("machine", f"{machine['cpu']}, {machine['cores']} cores"),
-                ("load", f"{machine['load_before']} before, {result['load_after']} after"),
-                ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
+                *surroundings(result),
+                ("load afterwards", str(result["load_after"])),
                 *((name, f"{size['rows']:,} rows in {size['files']} files") for name, size in tables.items()),
             ],
         ),

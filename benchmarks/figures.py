@@ -1,12 +1,12 @@
 """Results as Markdown, for `benchmarks/results/`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def report(result: dict[str, Any]) -> str:
     """A page about one result of `benchmarks.runner.bench`."""
-    machine, conditions, middle = result["machine"], result["conditions"], result["median"]
+    conditions, middle = result["conditions"], result["median"]
     workload = conditions["workload"]
     last = result["runs"][-1]["output"]
     kind = "with" if conditions["child_table"] else "without"
@@ -21,12 +21,7 @@ def report(result: dict[str, Any]) -> str:
         table(
             ("what", "figure"),
             [
-                (
-                    "machine",
-                    f"{machine['cpu']}, {machine['cores']} cores, {gigabytes(machine['memory_bytes'])}",
-                ),
-                ("system", f"{machine['system']}, load {machine['load_before']} before"),
-                ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
+                *surroundings(result),
                 ("source", conditions["source"]),
                 ("input", f"{conditions['bytes'] / workload['records']:.0f} B per record"),
                 *((name.replace("_", " "), str(value)) for name, value in workload.items()),
@@ -59,6 +54,16 @@ def stages(seconds: dict[str, float], records: int) -> str:
     rows = [(name, f"{spent / records * 1e6:.3f}") for name, spent in seconds.items()]
     rows.append(("together", f"{sum(seconds.values()) / records * 1e6:.3f}"))
     return table(("stage", "µs per record"), rows)
+
+
+def surroundings(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of a table: where a result was measured, and with what."""
+    machine = result["machine"]
+    return [
+        ("machine", f"{machine['cpu']}, {machine['cores']} cores, {gigabytes(machine['memory_bytes'])}"),
+        ("system", f"{machine['system']}, load {machine['load_before']} before"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
+    ]
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

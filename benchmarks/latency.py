@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import gigabytes, table
+from benchmarks.figures import gigabytes, surroundings, table
 from benchmarks.runner import MemoryWatcher, command, machine, versions
 from benchmarks.topics import Filling, broker, described
 from benchmarks.workload import Workload, lake
@@ -89,7 +89,6 @@ def measure(rate: int, seconds: int, *, children: bool, epoch_seconds: float = 1
 def report(result: dict[str, Any]) -> str:
     """A page about a result of `measure`."""
     cuts = statistics.quantiles(result["latencies"], n=100, method="inclusive")
-    found = result["machine"]
     rows = [("p50", 49), ("p95", 94), ("p99", 98)]
     return (
         "\n\n".join(
@@ -115,14 +114,7 @@ def report(result: dict[str, Any]) -> str:
                 table(
                     ("what", "figure"),
                     [
-                        (
-                            "machine",
-                            f"{found['cpu']}, {found['cores']} cores, load {found['load_before']} before",
-                        ),
-                        (
-                            "versions",
-                            ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
-                        ),
+                        *surroundings(result),
                         *((name, str(value)) for name, value in result["conditions"].items()),
                         ("records asked for", str(len(result["latencies"]))),
                         ("snapshots", f"{result['epochs']} in {result['seconds']} s"),

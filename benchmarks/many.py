@@ -19,7 +19,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from benchmarks.figures import table
+from benchmarks.figures import surroundings, table
 from benchmarks.runner import command, machine, versions
 from benchmarks.topics import Filling, broker, described, topic
 from benchmarks.workload import Workload, lake
@@ -71,7 +71,6 @@ def measure(records: int, quiet: Sequence[int], seconds: float, kept: Path | Non
 
 def report(result: dict[str, Any]) -> str:
     """A page about a result of `measure`."""
-    found = result["machine"]
     return (
         "\n\n".join(
             [
@@ -88,8 +87,7 @@ def report(result: dict[str, Any]) -> str:
                 table(
                     ("what", "figure"),
                     [
-                        ("machine", f"{found['cpu']}, {found['cores']} cores, load {found['load_before']}"),
-                        ("versions", ", ".join(f"{name} {v}" for name, v in result["versions"].items())),
+                        *surroundings(result),
                         *((name, str(value)) for name, value in result["conditions"].items()),
                     ],
                 ),

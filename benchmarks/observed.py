@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import table
+from benchmarks.figures import surroundings, table
 from benchmarks.runner import Run, following, load, machine, versions
 from benchmarks.topics import Filling, broker, described, topic
 from benchmarks.workload import Workload
@@ -50,7 +50,7 @@ def measure(records: int, pairs: int, kept: Path | None) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """A page about a result of `measure`."""
-    more, found = result["more"], result["machine"]
+    more = result["more"]
 
     def middle(name: str) -> float:
         return statistics.median(run["cpu_seconds"] for run in result[name])
@@ -74,8 +74,7 @@ def report(result: dict[str, Any]) -> str:
                             f"{statistics.mean(more):+.1%} (standard error {error:.1%})",
                         ),
                         ("more, median", f"{statistics.median(more):+.1%}"),
-                        ("machine", f"{found['cpu']}, {found['cores']} cores, load {found['load_before']}"),
-                        ("versions", ", ".join(f"{name} {v}" for name, v in result["versions"].items())),
+                        *surroundings(result),
                         *((name, str(value)) for name, value in result["conditions"].items()),
                     ],
                 ),

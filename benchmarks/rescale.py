@@ -2,21 +2,24 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import table
-from benchmarks.runner import machine, versions
-from benchmarks.topics import Filling, topic
-from benchmarks.workload import Workload, lake
+from benchmarks.append_upsert.subjects import Subject
+from benchmarks.figures import surroundings, table
+from benchmarks.runner import command, machine, versions
+from benchmarks.topics import Filling, kafka_of, topic
+from benchmarks.workload import Workload
 from pipeline.lake import Lake
+from stack.flink_home import FlinkOptions
+from stack.plan import Wanted
+from stack.stack import Stack
 
-_COMMAND = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
+_CHECKPOINT = "10s"
+"""Flink's interval."""
 _PATIENCE = 600.0
 
 
@@ -27,10 +30,6 @@ def measure(keys: Sequence[int], runs: int) -> dict[str, Any]:
         keys: sizes of state to measure: a record for each key.
         runs: how often, up and down.
     """
-    from stack.flink_home import FlinkOptions
-    from stack.plan import Wanted
-    from stack.stack import Stack
-
     wanted = Wanted(("kafka", "seaweedfs", "flink"), flink=FlinkOptions(task_managers=2))
     wanted.fetch()
     found: dict[str, Any] = {"machine": machine(), "versions": versions(), "runs": []}
@@ -45,17 +44,10 @@ def measure(keys: Sequence[int], runs: int) -> dict[str, Any]:
     return found
 
 
-def _measured(stack: Any, folder: Path, keys: int, runs: int) -> list[dict[str, Any]]:
-    from stack.lake import sections
-
-    tests = import_module("tests.kafka_broker")
-    cluster = tests.Kafka([stack.kafka], folder)
-    filled = topic(cluster, Workload(records=keys, keys=keys, children=False), Filling())
-    found = sections(stack.servers.values())
-    found["flink"] |= {"execution.checkpointing.dir": "s3://data/flink/checkpoints"}
-    text = lake(children=False, topic=filled).replace("bench.bonds", f"bench.bonds_{keys}")
-    text = text[text.index("datasets:") :] + "".join(f"\n{name}: {json.dumps(found[name])}" for name in found)
-    (folder / "lake.yaml").write_text(text)
+def _measured(stack: Stack, folder: Path, keys: int, runs: int) -> list[dict[str, Any]]:
+    workload = Workload(records=keys, keys=keys, children=False)
+    filled = topic(kafka_of(stack, folder), workload, Filling())
+    Subject(f"bonds_{keys}", "append").write(folder, stack, filled, _CHECKPOINT, children=False)
     _bitlake(folder, "submit", "--parallelism", "1")
     end = time.monotonic() + _PATIENCE
     while _committed(folder) < keys:
@@ -77,7 +69,7 @@ def _committed(folder: Path) -> int:
 
 def _bitlake(folder: Path, *words: str) -> dict[str, Any]:
     done = subprocess.run(
-        [*_COMMAND, *words, "--output", "json"], cwd=folder, capture_output=True, text=True, check=False
+        [command(), *words, "--output", "json"], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
@@ -98,4 +90,5 @@ def report(result: dict[str, Any]) -> str:
         for one in result["runs"]
     ]
     head = ("keys", "to a parallelism of", "savepoint, MB", "stopping, s", "outage, s")
-    return f"# Outage of a rescale\n\n{table(head, rows)}\n"
+    where = table(("what", "figure"), surroundings(result))
+    return f"# Outage of a rescale\n\n{table(head, rows)}\n\n{where}\n"

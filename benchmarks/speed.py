@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import gigabytes, stages, table
+from benchmarks.figures import gigabytes, stages, surroundings, table
 from benchmarks.runner import Run, following, load, machine, median, versions
 from benchmarks.stages import profile_topic
 from benchmarks.topics import Filling, broker, described, topic
@@ -129,7 +129,7 @@ def _ratio(name: str, taken: dict[str, list[Run]]) -> float | None:
 
 def report(result: dict[str, Any]) -> str:
     """A page about a result of `measure`."""
-    found, scenarios = result["machine"], result["scenarios"]
+    scenarios = result["scenarios"]
     parts = [
         "# From Kafka to committed rows",
         (
@@ -143,9 +143,7 @@ def report(result: dict[str, Any]) -> str:
         table(
             ("what", "figure"),
             [
-                ("machine", f"{found['cpu']}, {found['cores']} cores, {gigabytes(found['memory_bytes'])}"),
-                ("system", f"{found['system']}, load {found['load_before']} before"),
-                ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
+                *surroundings(result),
                 *((f"{name}: source", one["source"]) for name, one in scenarios.items()),
                 *((f"{name}: workload", _plain(one["workload"])) for name, one in scenarios.items()),
                 *((f"{name}: output", _plain(one["runs"][-1]["output"])) for name, one in scenarios.items()),

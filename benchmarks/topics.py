@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from benchmarks.workload import Workload
+
+if TYPE_CHECKING:
+    from stack.stack import Stack
 
 _KEY = re.compile(rb'"isin":\s*"([^"]*)"')
 _BURST, _WAITING = 10_000, 500_000
@@ -38,12 +41,20 @@ class Filling:
 @contextmanager
 def broker(folder: Path | None) -> Iterator[Any]:
     """A broker with what the folder holds of an earlier time; without one, nothing is left behind."""
-    # The broker of the tests: what it needs is among the packages for development only.
-    tests = import_module("tests.kafka_broker")
     with tempfile.TemporaryDirectory(prefix="bitlake-kafka-") as fresh:
         place = Path(fresh) if folder is None else folder
-        with tests.kafka(place, heap="1g", java_options=(), kept=folder is not None) as cluster:
+        with _tests().kafka(place, heap="1g", java_options=(), kept=folder is not None) as cluster:
             yield cluster
+
+
+def kafka_of(stack: "Stack", folder: Path) -> Any:
+    """The broker of a stack, to be filled with topics; the folder is for what its clients need."""
+    return _tests().Kafka([stack.kafka], folder)
+
+
+def _tests() -> Any:
+    """The broker of the tests: what it needs is among the packages for development only."""
+    return import_module("tests.kafka_broker")
 
 
 def topic(cluster: Any, workload: Workload, filling: Filling) -> str:

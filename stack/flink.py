@@ -14,7 +14,53 @@ from stack.processes import Command
 from stack.server import HOST, Server
 
 
-class JobManager(Server):
+class _FlinkServer(Server):
+    """A process of the cluster.
+
+    Args:
+        name, folder, ports: as `Server` takes them.
+        home: what it runs from; without one, it can't be started, only be asked.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, ports: Mapping[str, int], home: FlinkHome | None = None
+    ) -> None:
+        super().__init__(name, folder, ports)
+        self._home = home
+
+    @classmethod
+    def fetch(cls) -> None:
+        """Bring jars and Java; PyFlink comes with its environment."""
+        jars("flink-lib")
+        jars("flink-s3")
+        java()
+        pyflink()
+
+    def addresses(self) -> dict[str, str]:
+        """Prometheus's."""
+        return {"metrics": f"http://{HOST}:{self.ports['metrics']}/"}
+
+    @property
+    def home(self) -> FlinkHome:
+        """What it runs from."""
+        assert self._home is not None
+        return self._home
+
+    @property
+    def rest(self) -> str:
+        """The address of the JobManager's REST API."""
+        return f"http://{HOST}:{self.ports['rest']}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Flink's options that are its own."""
+        return {
+            "io.tmp.dirs": str(self.folder),
+            "metrics.reporter.prometheus.port": str(self.ports["metrics"]),
+        }
+
+
+class JobManager(_FlinkServer):
     """The cluster's head, with its REST API."""
 
     kind = "flink-jobmanager"
@@ -29,34 +75,18 @@ class JobManager(Server):
         *,
         home_in_use: bool = False,
     ) -> None:
-        super().__init__(name, folder, ports)
-        self._home = home
+        super().__init__(name, folder, ports, home)
         self._home_in_use = home_in_use
-
-    @classmethod
-    def fetch(cls) -> None:
-        """Bring jars and Java; PyFlink comes with its environment."""
-        jars("flink-lib")
-        jars("flink-s3")
-        java()
-        pyflink()
 
     def prepare(self) -> None:
         """Lay Flink's home out, unless TaskManagers run from it."""
-        assert self._home is not None
         if not self._home_in_use:
-            self._home.lay_out()
+            self.home.lay_out()
         self._home_in_use = True
 
     def command(self) -> Command:
         """A session cluster's JobManager."""
-        assert self._home is not None
-        settings = {
-            "io.tmp.dirs": str(self.folder),
-            "web.tmpdir": str(self.folder),
-            "metrics.reporter.prometheus.port": str(self.ports["metrics"]),
-        }
-        return self._home.java("jobmanager", settings)
+        return self.home.java("jobmanager", self.settings | {"web.tmpdir": str(self.folder)})
 
     def healthy(self) -> bool:
         """Whether the REST API answers."""
@@ -64,15 +94,10 @@ class JobManager(Server):
 
     def addresses(self) -> dict[str, str]:
         """The REST API's, that has the web page as well, and Prometheus's."""
-        return {"rest": self.rest, "metrics": f"http://{HOST}:{self.ports['metrics']}/"}
-
-    @property
-    def rest(self) -> str:
-        """The address of the REST API."""
-        return f"http://{HOST}:{self.ports['rest']}"
+        return {"rest": self.rest, **super().addresses()}
 
 
-class TaskManager(Server):
+class TaskManager(_FlinkServer):
     """One slot."""
 
     kind = "flink-taskmanager"
@@ -86,14 +111,8 @@ class TaskManager(Server):
         home: FlinkHome | None = None,
         cpu: int | None = None,
     ) -> None:
-        super().__init__(name, folder, ports)
-        self._home = home
+        super().__init__(name, folder, ports, home)
         self._cpu = cpu
-
-    @classmethod
-    def fetch(cls) -> None:
-        """As the JobManager."""
-        JobManager.fetch()
 
     def prepare(self) -> None:
         """Each start has a name of its own: the JobManager may still remember the last one."""
@@ -103,22 +122,14 @@ class TaskManager(Server):
 
     def command(self) -> Command:
         """A TaskManager of the JobManager."""
-        assert self._home is not None
-        settings = {
-            "taskmanager.resource-id": self.resource,
-            "io.tmp.dirs": str(self.folder),
-            "metrics.reporter.prometheus.port": str(self.ports["metrics"]),
-        }
-        return self._home.java("taskmanager", settings, self._cpu)
+        return self.home.java(
+            "taskmanager", self.settings | {"taskmanager.resource-id": self.resource}, self._cpu
+        )
 
     def healthy(self) -> bool:
         """Whether the JobManager counts it in."""
-        told = asked(f"http://{HOST}:{self.ports['rest']}/taskmanagers") or {}
+        told = asked(f"{self.rest}/taskmanagers") or {}
         return self.resource in [one["id"] for one in told.get("taskmanagers", [])]
-
-    def addresses(self) -> dict[str, str]:
-        """Prometheus's."""
-        return {"metrics": f"http://{HOST}:{self.ports['metrics']}/"}
 
     @property
     def resource(self) -> str:

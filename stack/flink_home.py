@@ -21,6 +21,8 @@ from stack.server import HOST
 
 PYTHON = "BITLAKE_FLINK_PYTHON"
 """Names the Python that PyFlink is installed for; else `.venv-all` beside this source, or our own."""
+CHECKPOINTS = f"s3://{BUCKET}/flink/checkpoints"
+"""Where jobs' checkpoints lie, where there is an object store."""
 _SOURCE = Path(__file__).parents[1]
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 _MAIN = {
@@ -121,7 +123,7 @@ class FlinkHome:
             "s3.access-key": ACCESS_KEY,
             "s3.secret-key": SECRET_KEY,
             "s3.endpoint.region": REGION,
-            "execution.checkpointing.dir": f"s3://{BUCKET}/flink/checkpoints",
+            "execution.checkpointing.dir": CHECKPOINTS,
             "execution.checkpointing.savepoint-dir": f"s3://{BUCKET}/flink/savepoints",
         }
 

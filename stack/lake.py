@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config.template import TEMPLATE
 from pipeline.errors import BadConfiguration
 from stack.flink import JobManager
+from stack.flink_home import CHECKPOINTS
 from stack.kafka import Broker
 from stack.plan import Catalog
 from stack.postgres import PostgreSQL
@@ -43,6 +44,8 @@ def sections(servers: Iterable[Server], catalog: Catalog = Catalog.REST) -> dict
                     "rest.port": server.ports["rest"],
                     "execution.checkpointing.interval": "10s",
                 }
+                if isinstance(files, SeaweedFS):
+                    found["flink"]["execution.checkpointing.dir"] = CHECKPOINTS
     return found
 
 

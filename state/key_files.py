@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.temporal.change import starts_of
 from pipeline.temporal.store import Bytes, Ints
 from state import entries
 from state.append_files import AppendFiles, FileSizes
@@ -149,8 +150,7 @@ class KeyFiles:
         if not hashes.size:
             return np.zeros(0, np.int64)
         sizes = 8 * entries.HEADER_WORDS + _padded(key_length) + _padded(np.diff(value_start))
-        starts = np.zeros(hashes.size + 1, np.int64)
-        np.cumsum(sizes, out=starts[1:])
+        starts = starts_of(sizes)
         words, mark = np.zeros(int(starts[-1]) >> 3, np.int64), entries.LEFT if left else 0
         data = words.view(np.uint8)
         entries.pack(
@@ -297,8 +297,7 @@ class KeyFiles:
                 live = np.flatnonzero(self._newest(stretch))
                 if live.size:
                     sizes = entries.words_in(stretch.words[stretch.at[live] + entries.LENGTHS])
-                    starts = np.zeros(live.size + 1, np.int64)
-                    np.cumsum(8 * sizes, out=starts[1:])
+                    starts = starts_of(8 * sizes)
                     words, befores = np.empty(int(sizes.sum()), np.int64), stretch.places[live]
                     entries.gather(stretch.words, stretch.at[live], befores, words)
                     self._append(words, starts, stretch.hashes[live], befores)

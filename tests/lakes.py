@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.schema import END_OF_TIME_US, Column, ColumnType, DatasetSchema, TableSchema
-from pipeline.sink import DEAD_LETTERS, Epoch, LakeSink, Position, TableRows, open_catalog
+from pipeline.sink import DEAD_LETTERS, Epoch, LakeSink, Position, TableRows
 
 DEAD = "bitlake.dead_letters"
 
@@ -45,7 +45,7 @@ def sqlite_config(folder: Path) -> dict[str, str]:
 
 
 def sqlite_sink(folder: Path) -> LakeSink:
-    return LakeSink(open_catalog(sqlite_config(folder)), DEAD)
+    return LakeSink.at(sqlite_config(folder), DEAD)
 
 
 def column(name: str, type_: str = "string", *, declared: bool = True, path: tuple[str, ...] = ()) -> Column:

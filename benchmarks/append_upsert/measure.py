@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.append_upsert import files, job, questions
-from benchmarks.append_upsert.servers import kafka_of, servers
+from benchmarks.append_upsert.servers import servers
 from benchmarks.append_upsert.subjects import SUBJECTS, Subject
 from benchmarks.runner import command, machine, versions
-from benchmarks.topics import Filling, described, topic
+from benchmarks.topics import Filling, described, kafka_of, topic
 from benchmarks.workload import Workload
 from pipeline.errors import BitlakeError
 from pipeline.views.trino_client import TrinoClient

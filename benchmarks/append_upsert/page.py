@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.figures import gigabytes, table
+from benchmarks.figures import surroundings, table
 
 REFERENCE = (
     "The reference architecture's figures, on its own cluster and data: 3.5 million records took 1556 s into"
@@ -17,12 +17,11 @@ COMPACTED = (
 
 def report(result: dict[str, Any], picture: str | None = None) -> str:
     """A page about one result of `benchmarks.append_upsert.measure`."""
-    conditions, machine, subjects = result["conditions"], result["machine"], result["subjects"]
+    conditions, subjects = result["conditions"], result["subjects"]
     workload, names = conditions["workload"], list(subjects)
     told = [
         ("records", f"{workload['records']:,}, {workload['keys']:,} keys"),
-        ("machine", f"{machine['cpu']}, {machine['cores']} cores, {gigabytes(machine['memory_bytes'])}"),
-        ("load before", str(machine["load_before"])),
+        *surroundings(result),
         ("child table", "with" if conditions["child_table"] else "without"),
         ("parallelism", str(conditions["parallelism"])),
         ("checkpoint interval", conditions["checkpoint_interval"]),

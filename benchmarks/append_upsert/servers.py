@@ -4,9 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from stack.flink_home import FlinkOptions
 from stack.plan import Wanted
@@ -29,11 +27,6 @@ def servers(
         Stack(folder or Path(fresh), wanted) as stack,
     ):
         yield stack
-
-
-def kafka_of(stack: Stack, folder: Path) -> Any:
-    """The broker with a client to fill topics with: the tests', whose packages are for development only."""
-    return import_module("tests.kafka_broker").Kafka([stack.kafka], folder)
 
 
 def cpu_seconds(stack: Stack) -> dict[str, float]:

@@ -46,10 +46,7 @@ class Subject:
         (dataset,) = content["datasets"]
         dataset |= {"name": self.name, "table": self.table, "mode": self.mode}
         content |= sections(stack.servers.values())
-        content["flink"] |= {
-            "execution.checkpointing.interval": checkpoint,
-            "execution.checkpointing.dir": "s3://data/flink/checkpoints",
-        }
+        content["flink"] |= {"execution.checkpointing.interval": checkpoint}
         (folder / "lake.yaml").write_text(json.dumps(content), encoding="utf-8")
 
 

@@ -148,6 +148,11 @@ class DatasetConfig(Part):
         return data
 
     @property
+    def partitions(self) -> list[str]:
+        """`partition_by` as lake.yaml spells it."""
+        return [str(field) for field in self.partition_by]
+
+    @property
     def state_ttl_us(self) -> int | None:
         """How long an idle key stays in the state, in microseconds; None: for good."""
         return None if self.state_ttl is None else self.state_ttl // MICROSECOND

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
 from pipeline.temporal.apply import CHANGED
-from pipeline.temporal.change import Changes
+from pipeline.temporal.change import Changes, starts_of
 
 _CODEC = "lz4_raw"
 _LEAST_BYTES = 256
@@ -32,7 +32,7 @@ _LOGGED = (
     "child_value_start",
 )
 """The changes' arrays that a log entry holds; hashes hold under the state's own seed."""
-_PER_RECORD = frozenset(("skip", "operation", "valid_from", "valid_to", "offset", "system", "given"))
+_PER_RECORD = frozenset(("skip", "operation", "valid_from", "valid_to", "system", "given"))
 _STARTS = frozenset(
     name for name in ("key_start", *_LOGGED) if name.endswith("_start") or name == "child_first"
 )
@@ -109,7 +109,7 @@ def from_log(
 
 
 def _packed(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Places as lengths, and one value where all records have the same, or one step where offsets have."""
+    """Places as lengths, offsets without gaps as the first one, what all records share as one value."""
     if name in _STARTS:
         return np.diff(array).astype(np.uint32)
     if name == "offset" and array.size > 1 and bool((np.diff(array) == 1).all()):
@@ -121,9 +121,7 @@ def _packed(name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 def _unpacked(name: str, array: NDArray[Any], n: int) -> NDArray[Any]:
     if name in _STARTS:
-        starts = np.zeros(array.size + 1, np.int64)
-        np.cumsum(array, out=starts[1:])
-        return starts
+        return starts_of(array)
     if name == "offset" and array.size == 1:
         return np.arange(array[0], array[0] + n)
     return np.full(n, array[0]) if name in _PER_RECORD and array.size == 1 else array

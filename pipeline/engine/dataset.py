@@ -120,8 +120,8 @@ class DatasetWriter:
         self._config, self._limits, self._seed = config, lake.commit, Journal.seed(backend)
         self._max_ahead = lake.time.max_ahead_us
         self._journal = Journal(backend, config.name)
-        partition_by: list[str] = [str(field) for field in config.partition_by]
         mode: Mode = config.mode.value
+        partition_by = config.partitions
         owner = None if terms.take_over else Journal.owner(backend)
         make_anew(sink, self._journal, dataset_schema(config), owner, mode=mode, partition_by=partition_by)
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)

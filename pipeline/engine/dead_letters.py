@@ -17,7 +17,7 @@ from pipeline.schema import INSTANT
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.source.block import Block
 from pipeline.source.kafka import KafkaBlock, read_headers
-from pipeline.temporal.change import NONE_GIVEN, Changes
+from pipeline.temporal.change import NONE_GIVEN, Changes, starts_of
 
 ENVELOPE = json.dumps({"bitlake.envelope": True})
 """The headers of a letter whose value is an envelope."""
@@ -57,7 +57,7 @@ class Parts:
     def array(all_of: Sequence["Parts"]) -> pa.Array:
         """All of them as one binary array."""
         lengths = np.concatenate([one.lengths for one in all_of])
-        edges = np.concatenate(([0], np.cumsum(lengths.clip(0))))
+        edges = starts_of(lengths.clip(0))
         valid = pa.array(lengths >= 0).buffers()[1]
         content = pa.py_buffer(b"".join([one.content for one in all_of]))
         buffers = [valid, pa.py_buffer(edges), content]

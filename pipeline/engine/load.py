@@ -22,7 +22,6 @@ from pipeline.engine.replay import Replay
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.errors import BadInput, Unavailable
 from pipeline.faults import reach
-from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
 from pipeline.source.files import FileSource
@@ -65,7 +64,7 @@ class Engine:
             Unavailable: the catalog does not answer.
         """
         if self._sink is None:
-            self._sink = LakeSink(open_catalog(self._lake.catalog), self._lake.dead_letters.table)
+            self._sink = LakeSink.at(self._lake.catalog, self._lake.dead_letters.table)
         return self._sink
 
     def load_files(

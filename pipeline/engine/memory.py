@@ -15,7 +15,7 @@ _TICK = 0.2
 
 
 class EpochMemory:
-    """the epochs in the making and being committed, of all datasets, hold about `total` bytes.
+    """The epochs in the making and being committed, of all datasets, hold about `total` bytes.
 
     Not more than `total` + `LEAST` for each dataset, and the batch that crosses the limit.
 

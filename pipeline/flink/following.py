@@ -11,7 +11,6 @@ from pipeline.errors import BitlakeError, Unavailable
 from pipeline.flink.cluster import ENDED, Cluster
 from pipeline.flink.errors import Grown, new_fields
 from pipeline.schema import Column, ColumnType, DatasetSchema
-from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.tables import Mode
 
@@ -69,14 +68,13 @@ class Following:
         return grown
 
     def _evolve(self, grown: Sequence[Grown]) -> None:
-        sink = LakeSink(open_catalog(self._lake.catalog), self._lake.dead_letters.table)
+        sink = LakeSink.at(self._lake.catalog, self._lake.dead_letters.table)
         for config in self._datasets:
             own = [one for one in grown if one.dataset == config.name]
             if own:
-                partition_by = [str(field) for field in config.partition_by]
                 mode: Mode = config.mode.value
-                known = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
-                sink.open(_with(known, own), mode=mode, partition_by=partition_by)
+                known = sink.open(dataset_schema(config), mode=mode, partition_by=config.partitions)
+                sink.open(_with(known, own), mode=mode, partition_by=config.partitions)
                 told = ", ".join(f"{one.table}.{one.name}" for one in own)
                 log.warning("tables evolved", extra={"dataset": config.name, "columns": told})
 

@@ -18,7 +18,7 @@ from pipeline.decode.batch import Batch
 from pipeline.decode.memory import copy
 from pipeline.source.block import PADDING
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
-from pipeline.temporal.change import Changes
+from pipeline.temporal.change import Changes, starts_of
 from pipeline.temporal.jit import i64, inner, kernel
 from pipeline.temporal.store import Bytes, Ints
 
@@ -222,14 +222,14 @@ def split(
     _sizes(changes.skip, group, n, starts, sizes)
     ints = sizes[:, 0] * _FIELDS + sizes[:, 1] * _CHILD_FIELDS
     lengths = _HEAD + 8 * ints + _up(sizes[:, 2:].sum(axis=1)) + PADDING
-    ends = np.cumsum(lengths)
-    begins = ends - lengths
+    edges = starts_of(lengths)
+    begins = edges[:-1]
     at = np.empty((groups.size, 6), np.int64)
     at[:, 0] = (begins + _HEAD) // 8
     at[:, 1] = at[:, 0] + sizes[:, 0] * _FIELDS
     at[:, 2] = begins + _HEAD + 8 * ints
     at[:, 3:] = at[:, 2:3] + np.cumsum(sizes[:, 2:5], axis=1)
-    out = np.zeros(int(ends[-1]), np.uint8)
+    out = np.zeros(int(edges[-1]), np.uint8)
     words = out.view(np.int64)
     heads = begins // 8
     words[heads] = groups.astype(">i4").view(np.uint32)
@@ -250,7 +250,8 @@ def split(
     data = (batch.keys, batch.values, batch.child_keys, batch.child_values)
     _fill(changes.skip, group, n, starts, numbers, data, at, words, out)
     return [
-        (int(number), out[begins[number] : ends[number]].tobytes()) for number in np.flatnonzero(sizes[:, 0])
+        (int(number), out[edges[number] : edges[number + 1]].tobytes())
+        for number in np.flatnonzero(sizes[:, 0])
     ]
 
 
@@ -284,7 +285,7 @@ def joined(frame: bytes) -> Joined:
     records = words[_HEAD // 8 : _HEAD // 8 + n * _FIELDS].reshape(n, _FIELDS).T.copy()
     first = _HEAD // 8 + n * _FIELDS
     children = words[first : first + m * _CHILD_FIELDS].reshape(m, _CHILD_FIELDS).T.copy()
-    edges = 8 * (first + m * _CHILD_FIELDS) + np.concatenate(([0], np.cumsum(sizes)))
+    edges = 8 * (first + m * _CHILD_FIELDS) + starts_of(sizes)
     keys, values, child_keys, child_values = (data[edges[i] : edges[i + 1]] for i in range(4))
     changes = Changes(
         skip=np.zeros(n, np.uint8),
@@ -295,26 +296,20 @@ def joined(frame: bytes) -> Joined:
         offset=records[_AT],
         timestamp=records[_CLOCK],
         values=_some(values),
-        value_start=_starts(records[_VALUE_SIZE]),
+        value_start=starts_of(records[_VALUE_SIZE]),
         given=records[_GIVEN],
-        child_first=_starts(records[_CHILDREN]),
+        child_first=starts_of(records[_CHILDREN]),
         child_table=children[0].astype(np.uint8),
         child_keys=_some(child_keys),
-        child_key_start=_starts(children[2]),
+        child_key_start=starts_of(children[2]),
         child_key_hash=children[1],
         child_values=_some(child_values),
-        child_value_start=_starts(children[3]),
+        child_value_start=starts_of(children[3]),
         system=np.zeros(n, np.int64),
         outcome=np.zeros(n, np.uint8),
     )
-    return Joined(partition, _some(keys), _starts(records[_KEY_SIZE]), records[_HASH], changes)
+    return Joined(partition, _some(keys), starts_of(records[_KEY_SIZE]), records[_HASH], changes)
 
 
 def _some(part: Bytes) -> Bytes:
     return part if part.size else np.zeros(1, np.uint8)
-
-
-def _starts(sizes: Ints) -> Ints:
-    starts = np.zeros(sizes.size + 1, np.int64)
-    np.cumsum(sizes, out=starts[1:])
-    return starts

@@ -46,6 +46,7 @@ class Graph:
     ) -> None:
         self._environment, self._java = environment, get_gateway().jvm
         self._catalog, self._kafka, self._shared, self._until_end = catalog, kafka, shared, until_end
+        self._loaded = catalog.loadCatalog()
         self._most = environment.get_max_parallelism()
         self._row, self._key = (t.get_java_type_info() for t in (_FRAME, Types.ROW([Types.INT()])))
         self._fences: dict[str, Any] = {}
@@ -141,14 +142,12 @@ class Graph:
         parallelism: int | None = None,
     ) -> None:
         iceberg = self._java.org.apache.iceberg
-        table = self._catalog.loadCatalog().loadTable(iceberg.catalog.TableIdentifier.parse(identifier))
-        type_ = iceberg.flink.FlinkSchemaUtil.convert(table.schema())
+        name = iceberg.catalog.TableIdentifier.parse(identifier)
+        type_ = iceberg.flink.FlinkSchemaUtil.convert(self._loaded.loadTable(name).schema())
         suffix = f"{plan.config.name}-{label.replace(' ', '-')}"
         rows = frames.flatMap(self._java.bitlake.Rows(number, identity is not None, type_))
         rows = rows.name(f"{plan.config.name}: rows of {label}").uid(f"{suffix}-rows")
-        plain = iceberg.flink.TableLoader.fromCatalog(
-            self._catalog, iceberg.catalog.TableIdentifier.parse(identifier)
-        )
+        plain = iceberg.flink.TableLoader.fromCatalog(self._catalog, name)
         loader = self._java.bitlake.FencedTables(plain, identifier, self._fences[plan.config.name])
         builder = iceberg.flink.sink.IcebergSink.forRowData(rows).tableLoader(loader).uidSuffix(suffix)
         builder = builder.distributionMode(iceberg.DistributionMode.NONE)

@@ -9,7 +9,6 @@ from pipeline.engine.rebuild import read_back
 from pipeline.engine.timelines import Timelines
 from pipeline.errors import Unavailable
 from pipeline.flink.plan import DatasetPlan
-from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.temporal.marks import read_marks
 from pipeline.temporal.store import Ints
@@ -73,5 +72,5 @@ class IdleKeys:
     @property
     def _sink(self) -> LakeSink:
         if self._opened is None:
-            self._opened = LakeSink(open_catalog(self._plan.catalog), self._plan.dead_letters)
+            self._opened = LakeSink.at(self._plan.catalog, self._plan.dead_letters)
         return self._opened

@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.config import DatasetConfig, LakeConfig, dataset_schema
 from pipeline.errors import BitlakeError, Refused
 from pipeline.flink.cluster import ENDED, Cluster
-from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
 
 JOB = "bitlake.flink-job"
@@ -70,21 +69,22 @@ def stop(
 ) -> dict[str, Any]:
     """Stop the job that writes some datasets, with a savepoint, and let go of their leases.
 
-    One that has ended already only loses its leases: then there is no new savepoint.
+    One that has ended already only loses its leases: there is no new savepoint.
 
     Args:
-        lake, datasets: what it writes.
+        lake: the configuration.
+        datasets: which of them.
         folder: for the savepoint, if not as Flink is configured.
         give_up: let go of the leases; else its successor takes them.
 
     Returns:
-        The job's id, its savepoint and the seconds it took.
+        The job's id, its newest savepoint, and the seconds that it took to stop.
 
     Raises:
-        Refused: no job writes them.
-        BitlakeError: the savepoint failed.
+        Refused: no job writes them; or it has ended already, and the leases were to be kept.
+        BitlakeError: the job failed when it was to be stopped.
     """
-    sink, cluster = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table), Cluster(lake.flink)
+    sink, cluster = LakeSink.at(lake.catalog, lake.dead_letters.table), Cluster(lake.flink)
     jobs = jobs_of(sink, datasets)
     job, begun = newest_of(jobs), time.monotonic()
     state, place = cluster.state(job.jobs[-1]), job.savepoint
@@ -113,11 +113,11 @@ def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:
     Raises:
         Refused: none does.
     """
-    sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
+    sink = LakeSink.at(lake.catalog, lake.dead_letters.table)
     job = newest_of(jobs_of(sink, datasets))
     state = Cluster(lake.flink).state(job.jobs[-1])
     if state is None or state in ENDED:
-        raise Refused("no Flink job writes these datasets", next_step="`bitlake submit` starts one")
+        raise _none()
     return job
 
 
@@ -129,6 +129,15 @@ def jobs_of(sink: LakeSink, datasets: Sequence[DatasetConfig]) -> dict[str, Job]
 
 
 def newest_of(jobs: Mapping[str, Job]) -> Job:
+    """The job of the first dataset that has one; the datasets that a job writes all remember it.
+
+    Raises:
+        Refused: there is none.
+    """
     if not jobs:
-        raise Refused("no Flink job writes these datasets", next_step="`bitlake submit` starts one")
+        raise _none()
     return next(iter(jobs.values()))
+
+
+def _none() -> Refused:
+    return Refused("no Flink job writes these datasets", next_step="`bitlake submit` starts one")

@@ -31,7 +31,6 @@ from pipeline.flink.letters import letters_frame
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.rows import AT, DEAD, frame, framed, stopping
 from pipeline.flink.steps import MeasuredTimelines, Steps
-from pipeline.sink.catalog import open_catalog
 from pipeline.sink.flink_positions import POSITIONS
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
@@ -50,6 +49,7 @@ READ_BACK_CHANGES = 200_000
 """Changes that wait, at most and until a checkpoint, for keys to be read back from the tables together."""
 DEAD_BYTES = 16 << 20
 """Bytes of dead letters that are handed on before a checkpoint asks for them."""
+_APPLY_COUNTERS = ("changes", "version_rows", "keys_left", "keys_read_back")
 
 
 class Decode(KeyedProcessFunction):
@@ -61,17 +61,13 @@ class Decode(KeyedProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         """Make the decoder and find the state."""
         plan = self._plan
-        self._steps = Steps(runtime_context, plan.config.name, "decode")
+        self._steps = Steps(runtime_context, plan.config.name, "decode", ("records", "dead_letters"))
         self._decoder = Decoder(plan.schema, decode_options(plan.config, envelope=False), plan.seed)
         self._groups = np.array(plan.groups, np.int64)
         self._clock = _longs(runtime_context, "clock")
         self._offset = _longs(runtime_context, "offset")
         self._checkpoint = _longs(runtime_context, "checkpoint")
         self._dead: defaultdict[int, list[Buried]] = defaultdict(list)
-        metrics = (
-            runtime_context.get_metrics_group().add_group("bitlake").add_group("dataset", plan.config.name)
-        )
-        self._records, self._letters = metrics.counter("records"), metrics.counter("dead_letters")
 
     def process_element(self, value: bytes, _: KeyedProcessFunction.Context) -> Iterator[bytes]:
         """Decode a frame, or tell before a checkpoint where the partition is."""
@@ -104,8 +100,8 @@ class Decode(KeyedProcessFunction):
         letters = buried(batch, block, changes, slice(0, len(batch)), clock, origin)
         if letters is not None:
             self._dead[partition].append(letters)
-            self._letters.inc(len(letters))
-        self._records.inc(len(batch))
+            self._steps.count("dead_letters", len(letters))
+        self._steps.count("records", len(batch))
         self._clock.update(int(clocks[-1]))
         self._offset.update(block.next_offset)
         with self._steps.timed("split"):
@@ -150,7 +146,7 @@ class Apply(KeyedProcessFunction):
         """Begin with nothing in memory: keys come from the state as they are met."""
         config = self._plan.config
         state = runtime_context.get_map_state(MapStateDescriptor("timelines", BYTES, BYTES))
-        self._steps = Steps(runtime_context, config.name, "apply")
+        self._steps = Steps(runtime_context, config.name, "apply", _APPLY_COUNTERS)
         self._timelines = MeasuredTimelines(
             self._steps,
             FlinkKeys(state),
@@ -164,9 +160,6 @@ class Apply(KeyedProcessFunction):
         self._idle, self._forget = IdleKeys(self._plan), False
         self._waiting, self._changes_waiting = list[Applied](), 0
         self._group_of = np.array(self._plan.groups, np.int64)
-        metrics = runtime_context.get_metrics_group().add_group("bitlake").add_group("dataset", config.name)
-        self._changes, self._versions = metrics.counter("changes"), metrics.counter("version_rows")
-        self._gone, self._back = metrics.counter("keys_left"), metrics.counter("keys_read_back")
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
         """Apply a frame, or write down before a checkpoint what changed."""
@@ -202,13 +195,13 @@ class Apply(KeyedProcessFunction):
     def _settled(self) -> Iterator[bytes]:
         """Apply what waits, in order, once keys that left the state are read back: all with one look."""
         timelines = self._timelines
-        self._back.inc(timelines.read_back(self._idle.read_back))
+        self._steps.count("keys_read_back", timelines.read_back(self._idle.read_back))
         for admitted in self._waiting:
             while admitted.done < admitted.changes.key.size:
                 timelines.apply(admitted, self._plan.schema, self._rows)
                 if int(self._rows.filled[0]) >= EMIT_ROWS:
                     yield from self._emitted()
-            self._changes.inc(int(np.count_nonzero(admitted.changes.outcome)))
+            self._steps.count("changes", int(np.count_nonzero(admitted.changes.outcome)))
         self._waiting.clear()
         self._changes_waiting = 0
 
@@ -216,7 +209,7 @@ class Apply(KeyedProcessFunction):
         """Leave idle keys of a key group to the tables."""
         since = self._idle.since(checkpoint)
         if since is not None:
-            self._gone.inc(self._timelines.leave_keys(since))
+            self._steps.count("keys_left", self._timelines.leave_keys(since))
             self._forget = self._forget or self._timelines.mostly_idle(since)
 
     def _begin(self, group: int) -> None:
@@ -233,7 +226,7 @@ class Apply(KeyedProcessFunction):
 
     def _build(self) -> None:
         plan, timelines = self._plan, self._timelines
-        sink = LakeSink(open_catalog(plan.catalog), plan.dead_letters)
+        sink = LakeSink.at(plan.catalog, plan.dead_letters)
         rebuild(sink, plan.schema, timelines, plan.seed, plan.snapshots)
         count = timelines.current.count
         groups = self._group_of[group_of(timelines.current.keys.known[:count, HASH], len(plan.groups))]
@@ -263,7 +256,7 @@ class Apply(KeyedProcessFunction):
         for number, table in enumerate(tables):
             yield from self._steps.timed_each("gather", framed(2 * number, table.open))
             yield from self._steps.timed_each("gather", framed(2 * number + 1, table.closed))
-        self._versions.inc(filled)
+        self._steps.count("version_rows", filled)
         self._rows.filled[0] = 0
 
 

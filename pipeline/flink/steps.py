@@ -8,7 +8,7 @@ microseconds. Only counters and histograms: a gauge would call Python from anoth
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -36,13 +36,16 @@ class Steps:
         context: Flink's, of an operator in thread mode.
         dataset: its name.
         step: what it does.
+        counters: those of its counters without a label, which are 0 from the start.
     """
 
-    def __init__(self, context: Any, dataset: str, step: str) -> None:
+    def __init__(self, context: Any, dataset: str, step: str, counters: Sequence[str]) -> None:
         configure_logs(LogFormat.JSON, logging.INFO)
         self._group = context.get_metrics_group().add_group("bitlake").add_group("dataset", dataset)
         self._counters: dict[tuple[str, str], Any] = {}
         self._times: dict[str, Any] = {}
+        for name in counters:
+            self.count(name, 0)
         log.info("began", extra={"dataset": dataset, "step": step})
 
     def count(self, name: str, more: int, **label: str) -> None:

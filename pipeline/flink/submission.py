@@ -19,7 +19,6 @@ from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.restore import RestorePoint
 from pipeline.flink.succession import Predecessor, found_point, refuse_left_out, refuse_running
 from pipeline.schema import DatasetSchema
-from pipeline.sink.catalog import open_catalog
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.lease import Lease, Tenant
@@ -84,7 +83,7 @@ class Submission:
         self._options = {**_DEFAULTS, **{key: str(value) for key, value in lake.flink.items()}}
         if parallelism is not None:
             self._options["parallelism.default"] = str(parallelism)
-        self._sink = LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
+        self._sink = LakeSink.at(lake.catalog, lake.dead_letters.table)
         self._cluster = Cluster(lake.flink)
         self._before: list[Predecessor] = []
         self._jobs: list[Job] = []
@@ -190,8 +189,8 @@ class Submission:
         return started
 
     def _open(self, config: DatasetConfig) -> DatasetSchema:
-        partition_by = [str(field) for field in config.partition_by]
-        return self._sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
+        schema = dataset_schema(config)
+        return self._sink.open(schema, mode=config.mode.value, partition_by=config.partitions)
 
     def _begun(self, config: DatasetConfig, schema: DatasetSchema, run: str, seed: int) -> Job:
         """A job that goes on from the tables, or begins with the topic."""

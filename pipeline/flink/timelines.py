@@ -4,13 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pipeline.engine.generation import PART
 from pipeline.engine.timelines import IDLE_SHARE, Lookups, Timelines
 from pipeline.temporal import transfer
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Bytes, Ints
 from state.flink import LEFT, FlinkKeys
-
-PART = 50_000
-"""Keys written at a time."""
 
 
 class FlinkTimelines(Timelines):

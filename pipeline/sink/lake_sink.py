@@ -3,9 +3,10 @@
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from pipeline.faults import reach
 from pipeline.schema import DatasetSchema, TableSchema
 from pipeline.sink import lease
 from pipeline.sink import tables as iceberg
-from pipeline.sink.catalog import TRANSIENT, explained
+from pipeline.sink.catalog import TRANSIENT, explained, open_catalog
 from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.sink.epoch import (
@@ -70,6 +71,16 @@ class LakeSink:
         self._uncommitted: dict[str, str] = {}
         self._tenants: dict[str, Tenant] = {}
         self._lock, self._turns = threading.RLock(), dict[str, threading.RLock]()
+
+    @classmethod
+    def at(cls, catalog: Mapping[str, str], dead_letter_table: str) -> Self:
+        """A sink into a catalog as lake.yaml has it, which is opened.
+
+        Raises:
+            BadConfiguration: it can't be understood, or refuses the credentials.
+            Unavailable: it does not answer.
+        """
+        return cls(open_catalog(catalog), dead_letter_table)
 
     def open(self, dataset: DatasetSchema, *, mode: Mode, partition_by: Sequence[str]) -> DatasetSchema:
         """Make the dataset's tables ready: missing ones are created, declared columns added or widened.

@@ -80,6 +80,13 @@ class Rows(NamedTuple):
     filled: Ints
 
 
+def starts_of(sizes: Ints) -> Ints:
+    """Where n parts of these sizes start, one after the other, and where the last one ends; int64[n + 1]."""
+    starts = np.zeros(sizes.size + 1, np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
+
+
 @inner
 def emit_closed(rows: Rows, lists: Lists, slot: int, table: int, change: Change) -> None:
     """The closed row of the segment at `slot`, superseded by `change`."""

@@ -72,7 +72,7 @@ def inner(function: F) -> F:
 
 
 def spliced(function: F) -> F:
-    """Like `inner`, for a function with one caller, which takes it in whole: not compiled by itself."""
+    """Like `inner`, for a function with one caller or two, which take it in whole: not compiled by itself."""
     return cast(F, njit(**_OPTIONS, **_INTERNAL, inline="always")(function))
 
 

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.temporal.jit import borrow, i64, inner, kernel
+from pipeline.temporal.jit import borrow, kernel
 from pipeline.temporal.store import NEVER, Bytes, Ints
-from pipeline.temporal.transfer import FAR, LAST_BYTES, read_i64, read_number, write_i64, write_number
+from pipeline.temporal.transfer import (
+    LAST_BYTES,
+    base_of_next,
+    read_i64,
+    read_number,
+    read_segment,
+    skip_value,
+    write_i64,
+    write_number,
+)
 
 _LARGER = 5
 """Times that a mark is as large as the key, at most."""
@@ -57,19 +66,6 @@ def read_marks(data: Bytes, starts: Ints, ends: Ints) -> Marks:
     return Marks(whole, lasts, *segments)
 
 
-@inner
-def _skip_value(data: Bytes, at: int, length: int) -> int:
-    """Where a value ends that `write_value` wrote."""
-    done = 0
-    while done < length:
-        byte = data[at]
-        at, done = at + 1, done + 1
-        if byte == 0:
-            done += i64(data[at])
-            at += 1
-    return at
-
-
 @kernel
 def _mark(data: Bytes, starts: Ints, out: Bytes, out_starts: Ints) -> None:
     from_, to, written = borrow(data), borrow(out), 0
@@ -80,24 +76,17 @@ def _mark(data: Bytes, starts: Ints, out: Bytes, out_starts: Ints) -> None:
         parents, at = read_number(from_, at)
         children, at = read_number(from_, at)
         written = write_number(to, written + LAST_BYTES, parents + children)
-        before, marked = 0, 0
+        base, marked = 0, 0
         for j in range(parents + children):
             if j == parents:
-                before = 0
-            since, at = read_number(from_, at)
-            aux, at = read_number(from_, at)
-            duration, at = read_number(from_, at)
-            ago, at = read_number(from_, at)
-            _, at = read_number(from_, at)
-            _, at = read_number(from_, at)
-            length, at = read_number(from_, at)
-            at = _skip_value(from_, at, length)
-            start = before + since
-            before = start if duration == 0 or start + duration == FAR else start + duration
-            written = write_number(to, written, start - marked)
-            written = write_number(to, written, aux)
-            written = write_number(to, written, ago)
-            marked = start
+                base = 0
+            found, at = read_segment(from_, at, base)
+            at = skip_value(from_, at, found.length)
+            base = base_of_next(found.start, found.end)
+            written = write_number(to, written, found.start - marked)
+            written = write_number(to, written, found.aux)
+            written = write_number(to, written, found.ago)
+            marked = found.start
     out_starts[starts.size] = written
 
 

@@ -6,7 +6,9 @@ duration (0: until FAR), how long before the key's last change it is believed, O
 value, and its value with zeros in a row as 0 and how many.
 """
 
-from pipeline.temporal.jit import borrow, i64, inner, kernel
+from typing import NamedTuple
+
+from pipeline.temporal.jit import borrow, i64, inner, kernel, spliced
 from pipeline.temporal.pages import insert
 from pipeline.temporal.store import (
     AT_HOME,
@@ -40,6 +42,18 @@ MOST_BYTES = 10
 """Of a whole number."""
 FAR = 253_402_214_400_000_000
 """9999-12-31 in microseconds, which is mostly "no end": a short number outside."""
+
+
+class Written(NamedTuple):
+    """A segment as it is written, before its value; `ago` is how long before LAST it is believed."""
+
+    start: int
+    aux: int
+    end: int
+    ago: int
+    offset: int
+    meta: int
+    length: int
 
 
 @inner
@@ -126,6 +140,40 @@ def read_value(data: Bytes, at: int, out: Bytes, to: int, length: int) -> int:
 
 
 @inner
+def skip_value(data: Bytes, at: int, length: int) -> int:
+    """Where bytes end that `write_value` wrote."""
+    done = 0
+    while done < length:
+        byte = data[at]
+        at, done = at + 1, done + 1
+        if byte == 0:
+            done += i64(data[at])
+            at += 1
+    return at
+
+
+@inner
+def base_of_next(start: int, end: int) -> int:
+    """Where the start of the segment after this one is counted from."""
+    return start if end == FAR else end
+
+
+@spliced
+def read_segment(data: Bytes, at: int, base: int) -> tuple[Written, int]:
+    """A segment whose start is counted from `base`, and where its value is."""
+    since, at = read_number(data, at)
+    aux, at = read_number(data, at)
+    duration, at = read_number(data, at)
+    ago, at = read_number(data, at)
+    offset, at = read_number(data, at)
+    meta, at = read_number(data, at)
+    length, at = read_number(data, at)
+    start = base + since
+    end = FAR if duration == 0 else start + duration
+    return Written(start, aux, end, ago, offset, meta, length), at
+
+
+@inner
 def room_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
     """Bytes that a list of segments takes outside at most."""
     size = 0
@@ -163,7 +211,7 @@ def count_of_list(lists: Lists, keys: Ints, key: int, level: int) -> int:
 @inner
 def write_list(store: Store, lists: Lists, key: int, level: int, last: int, out: Bytes, at: int) -> int:
     """Write a list of segments; where the next bytes go."""
-    keys, before = store.keys, 0
+    keys, base = store.keys, 0
     for row in range(
         keys[key * KEY_FIELDS + level], keys[key * KEY_FIELDS + level] + keys[key * KEY_FIELDS + level + 1]
     ):
@@ -173,7 +221,7 @@ def write_list(store: Store, lists: Lists, key: int, level: int, last: int, out:
         ):
             segment = slot * SEGMENT_FIELDS
             start, end = lists.segments[segment + START], lists.segments[segment + END]
-            at = write_number(out, at, start - before)
+            at = write_number(out, at, start - base)
             at = write_number(out, at, lists.segments[segment + AUX])
             at = write_number(out, at, 0 if end == FAR else end - start)
             at = write_number(out, at, last - lists.segments[segment + SYSTEM])
@@ -183,7 +231,7 @@ def write_list(store: Store, lists: Lists, key: int, level: int, last: int, out:
             length = length_of(value)
             at = write_number(out, at, length)
             at = write_value(store.arena, place_of(value), length, out, at)
-            before = start if end == FAR else end
+            base = base_of_next(start, end)
     return at
 
 
@@ -214,21 +262,25 @@ def read_list(
     store: Store, lists: Lists, key: int, level: int, last: int, data: Bytes, at: int, count: int
 ) -> int:
     """Add `count` written segments to a list; where they end."""
-    before = 0
+    base = 0
     for _ in range(count):
-        start, at = read_number(data, at)
-        aux, at = read_number(data, at)
-        duration, at = read_number(data, at)
-        ago, at = read_number(data, at)
-        offset, at = read_number(data, at)
-        meta, at = read_number(data, at)
-        length, at = read_number(data, at)
-        value = claim(store, length)
-        at = read_value(data, at, store.arena, place_of(value), length)
-        start += before
-        end = FAR if duration == 0 else start + duration
-        insert(lists, store.keys, key, level, start, aux, end, last - ago, offset, meta, value)
-        before = start if end == FAR else end
+        found, at = read_segment(data, at, base)
+        value = claim(store, found.length)
+        at = read_value(data, at, store.arena, place_of(value), found.length)
+        insert(
+            lists,
+            store.keys,
+            key,
+            level,
+            found.start,
+            found.aux,
+            found.end,
+            last - found.ago,
+            found.offset,
+            found.meta,
+            value,
+        )
+        base = base_of_next(found.start, found.end)
     return at
 
 

@@ -15,11 +15,11 @@ import pyarrow as pa
 from pipeline.decode.machine import load64
 from pipeline.decode.memory import copy
 from pipeline.schema import INSTANT, Column, ColumnType, Kind
+from pipeline.temporal.change import starts_of
 from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.values import bit, read_u16, read_u32
 
-VARYING = (Kind.STRING, Kind.BINARY, Kind.JSON)
 LARGEST_CHUNK = 2**31 - 1
 AHEAD = 16
 """Rows by which the memory of the next ones is fetched ahead: they lie anywhere."""
@@ -127,7 +127,7 @@ def arrow_array(
     n, kind = low.size, column.type.kind
     nulls = n - int(np.count_nonzero(present))
     valid = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
-    if kind in VARYING:
+    if column.type.width == 0:
         return _varying(column.type.arrow, data, low, high, valid, nulls)
     values = _numbers(column.type, low, high)
     if kind is Kind.UUID:
@@ -154,8 +154,7 @@ def _numbers(type_: ColumnType, low: Ints, high: Ints) -> npt.NDArray[np.generic
 def _varying(
     type_: pa.DataType, data: Bytes, places: Ints, lengths: Ints, valid: pa.Buffer | None, nulls: int
 ) -> pa.Array | pa.ChunkedArray:
-    starts = np.zeros(places.size + 1, np.int64)
-    np.cumsum(lengths, out=starts[1:])
+    starts = starts_of(lengths)
     if starts[-1] > LARGEST_CHUNK:
         half = places.size // 2
         if half == 0:

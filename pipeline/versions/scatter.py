@@ -10,7 +10,7 @@ from pipeline.temporal.jit import kernel
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.transfer import write_i64, write_u32
 from pipeline.temporal.values import copy_bytes
-from pipeline.versions.columns import VARYING, Decoded, Layout
+from pipeline.versions.columns import Decoded, Layout
 
 
 @kernel
@@ -112,7 +112,7 @@ def _numbers(column: Column, array: pa.Array, room: Decoded, c: int, base: int) 
     room.present[c] = array.is_valid().to_numpy(zero_copy_only=False)
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
-    if kind in VARYING:
+    if column.type.width == 0:
         array = array.cast(pa.large_binary() if kind is Kind.BINARY else pa.large_string())
         _, offsets, values = array.buffers()
         at = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]

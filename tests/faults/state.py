@@ -8,7 +8,6 @@ from pipeline.config import LakeConfig, ValidEnd, ValidTime, dataset_schema
 from pipeline.engine.journal import Journal
 from pipeline.engine.rebuild import read_back, rebuild
 from pipeline.engine.timelines import Timelines
-from pipeline.sink.catalog import open_catalog
 from pipeline.sink.lake_sink import LakeSink
 from state import KeyFiles, LocalState, MemoryState, entries, open_state
 from tests.unit.temporal.machine import told
@@ -27,9 +26,8 @@ def held_and_rebuilt(
         lake, dataset: which.
         backend: the state, if it is not where lake.yaml says; it is closed.
     """
-    config, sink = lake.dataset(dataset), LakeSink(open_catalog(lake.catalog), lake.dead_letters.table)
-    partition_by = [str(field) for field in config.partition_by]
-    schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
+    config, sink = lake.dataset(dataset), LakeSink.at(lake.catalog, lake.dead_letters.table)
+    schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=config.partitions)
     dated, next_change = config.valid_time is ValidTime.DATE, config.valid_end is ValidEnd.NEXT_CHANGE
     backend = backend or open_state(lake.state)
     try:

@@ -50,8 +50,7 @@ class Judge:
         """The records of the model, and no others, are in the tables as it says."""
         config, letters = self._config, self._lake.dead_letters.table
         sink = LakeSink(self._catalog, letters)
-        partition_by = [str(field) for field in config.partition_by]
-        schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=partition_by)
+        schema = sink.open(dataset_schema(config), mode=config.mode.value, partition_by=config.partitions)
         self._check_position(model, schema, sink, state)
         for table in schema.tables:
             self._check_table(model, table, sink)

@@ -14,6 +14,7 @@ from pipeline import Lake
 from pipeline.flink.cluster import Cluster
 from stack.control import Background
 from stack.flink import JobManager
+from stack.flink_home import CHECKPOINTS
 from stack.kafka import Broker
 from stack.seaweedfs import SeaweedFS
 from tests.faults.topics import NO_LIFTS, Topic
@@ -54,7 +55,7 @@ class FlinkPlace:
             "rest.port": stack.server(JobManager).ports["rest"],
             "parallelism.default": 1,
             "execution.checkpointing.interval": "1s",
-            "execution.checkpointing.dir": "s3://data/flink/checkpoints",
+            "execution.checkpointing.dir": CHECKPOINTS,
             **more.get("flink", {}),
         }
         self._content = {

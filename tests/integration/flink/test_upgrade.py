@@ -50,6 +50,12 @@ class Growing:
         record = Record(value, key=b"A", timestamp=1_700_000_000_000_000 + 1000 * self.sent, partition=1)
         self.place.topic.add([record])
 
+    def stopped(self) -> str:
+        """Let a job write what was sent, and stop it; the savepoint."""
+        self.place.submit()
+        self.place.read_all()
+        return str(self.place.bitlake("submit", "--stop")["savepoint"])
+
     def change(self, **fields: Any) -> None:
         """Change the dataset's entry in lake.yaml."""
         self.place.topic.entry |= fields
@@ -65,10 +71,7 @@ class Growing:
 def test_a_new_column_and_a_new_child(stack: Background, tmp_path: Path) -> None:
     story = Growing(stack, tmp_path)
     story.send(at="2024-01-01", n=1)
-    place = story.place
-    place.submit()
-    place.read_all()
-    savepoint = place.bitlake("submit", "--stop")["savepoint"]
+    place, savepoint = story.place, story.stopped()
     story.change(columns={"n": "long", "m": "long"}, children=[{"path": "calls", "key": ["on"]}])
     story.send(at="2024-02-01", n=2, m=3, calls=[{"on": "x"}, {"on": "y"}])
     job = place.submit()
@@ -83,10 +86,7 @@ def test_columns_in_another_order(stack: Background, tmp_path: Path) -> None:
     """The state's bytes would be read wrongly: the job goes on from the tables, which keep their order."""
     story = Growing(stack, tmp_path)
     story.send(at="2024-01-01", n=1)
-    place = story.place
-    place.submit()
-    place.read_all()
-    savepoint = place.bitlake("submit", "--stop")["savepoint"]
+    place, savepoint = story.place, story.stopped()
     story.change(columns={"m": "long", "n": "long"})
     story.send(at="2024-02-01", m=3)
     refused = place.bitlake("submit", "--from-savepoint", savepoint, fails=True)

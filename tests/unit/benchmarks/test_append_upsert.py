@@ -14,6 +14,11 @@ from benchmarks.append_upsert.page import report
 from benchmarks.append_upsert.picture import draw
 from benchmarks.append_upsert.questions import Points, questions
 from benchmarks.append_upsert.servers import cpu_seconds
+from benchmarks.append_upsert.subjects import Subject
+from pipeline.config import load_config
+from stack.flink import JobManager
+from stack.flink_home import CHECKPOINTS
+from stack.seaweedfs import SeaweedFS
 
 LOG = """\
 {"event":"Committed append to table: lake.bench.bonds_append, branch: main, checkpointId 1 in 1195 ms"}
@@ -104,6 +109,18 @@ def test_commits_of_a_table_and_its_children_count(tmp_path: Path) -> None:
     log.write_text(LOG)
     assert [*commits_of("bench.bonds_append", log)] == [1195, 20]
     assert [*commits_of("bench.bonds_append", log, LOG.index("\n") + 1)] == [20]
+
+
+def test_a_subject_s_job_keeps_its_checkpoints_in_the_stack(tmp_path: Path) -> None:
+    kinds = (SeaweedFS, JobManager)
+    servers = [kind(kind.kind, tmp_path, dict.fromkeys(kind.own_ports, 1000)) for kind in kinds]
+    stack: Any = SimpleNamespace(servers={server.kind: server for server in servers})
+    Subject("bonds_1000", "upsert").write(tmp_path, stack, "filled", "3s", children=False)
+    config = load_config(tmp_path / "lake.yaml", {})
+    assert config.flink["execution.checkpointing.interval"] == "3s"
+    assert config.flink["execution.checkpointing.dir"] == CHECKPOINTS
+    (dataset,) = config.datasets
+    assert (dataset.name, dataset.topic, dataset.table) == ("bonds_1000", "filled", "bench.bonds_1000")
 
 
 def test_processors_are_counted_by_kind() -> None:

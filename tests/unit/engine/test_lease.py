@@ -35,7 +35,7 @@ def held(lake: Lake) -> Lease | None:
 
 
 def writer(lake: Lake, tenant: Tenant) -> LakeSink:
-    sink = LakeSink(open_catalog(lake.config.catalog), "bitlake.dead_letters")
+    sink = LakeSink.at(lake.config.catalog, "bitlake.dead_letters")
     schema = sink.open(dataset_schema(lake.config.datasets[0]), mode="append", partition_by=[])
     sink.take_lease(schema, tenant)
     return sink

@@ -12,7 +12,7 @@ from pipeline.config import dataset_schema
 from pipeline.errors import Refused
 from pipeline.lake import Lake
 from pipeline.query.status import position_of
-from pipeline.sink import LakeSink, open_catalog
+from pipeline.sink import LakeSink
 from pipeline.sink.lease import Leased, Tenant
 
 RIGHT: dict[str, Any] = {
@@ -125,7 +125,7 @@ def test_the_advice_for_another_key_works(tmp_path: Path) -> None:
 def test_nor_is_what_another_writer_has(tmp_path: Path) -> None:
     wrong = lake_of(tmp_path, **WRONG["key"])
     assert load(wrong, tmp_path)[3] == 2
-    sink = LakeSink(open_catalog(wrong.config.catalog), wrong.config.dead_letters.table)
+    sink = LakeSink.at(wrong.config.catalog, wrong.config.dead_letters.table)
     schema = sink.open(dataset_schema(wrong.config.datasets[0]), mode="append", partition_by=[])
     sink.take_lease(schema, Tenant("another", "process 7 on elsewhere", 600))
     with pytest.raises(Leased):

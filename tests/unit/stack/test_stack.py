@@ -61,6 +61,7 @@ def test_a_new_lake_yaml(tmp_path: Path, catalog: Catalog) -> None:
     assert config.catalog["s3.endpoint"] == "http://127.0.0.1:1003"
     assert config.kafka["bootstrap.servers"] == "127.0.0.1:1000"
     assert config.flink["rest.port"] == 1000
+    assert config.flink["execution.checkpointing.dir"] == f"s3://{SeaweedFS.bucket}/flink/checkpoints"
     assert [dataset.name for dataset in config.datasets] == ["bonds"]
 
 
@@ -85,6 +86,12 @@ def test_a_lake_yaml_that_is_someone_s_own_stays(tmp_path: Path) -> None:
     file.write_text("datasets: []\n")
     assert not lake.write(file, lake.sections(_servers(tmp_path)))
     assert file.read_text() == "datasets: []\n"
+
+
+def test_checkpoints_without_an_object_store_lie_where_the_cluster_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "lake.yaml"
+    assert lake.write(file, lake.sections(_servers(tmp_path)[-1:]))
+    assert "execution.checkpointing.dir" not in load_config(file, {}).flink
 
 
 @pytest.mark.parametrize("servers", [0, 1])
