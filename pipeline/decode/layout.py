@@ -156,6 +156,8 @@ RETRACT: Final = 4
 OPERATIONS: Final = ("put", "patch", "delete", "terminate", "retract")
 
 NONE_GIVEN: Final = -(2**63)
+LONG: Final = 255
+"""The least length of bytes in a payload that takes more than a byte: as in `pipeline.temporal.values`."""
 MAX_KEY: Final = 65_536
 
 

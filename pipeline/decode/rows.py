@@ -14,6 +14,7 @@ from pipeline.decode.layout import (
     FULL_ROWS,
     FULL_WHOLE_KEYS,
     GIVEN,
+    LONG,
     MAX_KEY,
     R_FINAL_KEYS,
     R_FULL,
@@ -42,8 +43,10 @@ _NO_PARENT = -1
 
 
 @inlined
-def _put_slot(buffer: Any, arena: Any, columns: Any, slots: Any, slot: int, target: Any, to: int) -> int:
-    """Write one value's canonical bytes; returns their end."""
+def _put_slot(
+    buffer: Any, arena: Any, columns: Any, slots: Any, slot: int, short: bool, target: Any, to: int
+) -> int:
+    """Write one value's canonical bytes, a length of bytes in one byte if `short`; returns their end."""
     width = columns[slot, C_WIDTH]
     a = slots[slot, 1]
     if width == 8:
@@ -54,13 +57,21 @@ def _put_slot(buffer: Any, arena: Any, columns: Any, slots: Any, slot: int, targ
         store64(target, to, a)
         store64(target, to + 8, b)
         return to + 16
-    for k in range(4):
-        store8(target, to + k, b >> (8 * k))
-    if a >= 0:
-        copy(buffer, a, b, target, to + 4)
+    if short and b < LONG:
+        store8(target, to, b)
+        to += 1
     else:
-        copy(arena, -1 - a, b, target, to + 4)
-    return to + 4 + b
+        if short:
+            store8(target, to, LONG)
+            to += 1
+        for k in range(4):
+            store8(target, to + k, b >> (8 * k))
+        to += 4
+    if a >= 0:
+        copy(buffer, a, b, target, to)
+    else:
+        copy(arena, -1 - a, b, target, to)
+    return to + b
 
 
 @kernel
@@ -84,7 +95,7 @@ def put_key(
     if to + size + _SPARE > len(target):
         return -1 - last
     for slot in range(first, last):
-        to = _put_slot(buffer, arena, columns, slots, slot, target, to)
+        to = _put_slot(buffer, arena, columns, slots, slot, False, target, to)
     return to
 
 
@@ -110,7 +121,7 @@ def put_values(
             bits |= 1 << (position & 7)
             if columns[slot, C_WIDTH] == 0 and to + slots[slot, 2] > room:
                 return -1
-            to = _put_slot(buffer, arena, columns, slots, slot, target, to)
+            to = _put_slot(buffer, arena, columns, slots, slot, True, target, to)
         if position & 7 == 7 or slot == last - 1:
             store8(target, bitmap + (position >> 3), bits)
             bits = 0

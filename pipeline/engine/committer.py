@@ -75,7 +75,7 @@ class Committer:
         self._sink, self._journal, self._timelines = sink, journal, timelines
         self._topic, self._committed = topic, committed
         self._waiting: queue.Queue[Cut | None] = queue.Queue()
-        self._spare: queue.SimpleQueue[Rows] = queue.SimpleQueue()
+        self._spare: queue.SimpleQueue[tuple[Rows, object, bool]] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="commit")
         self._thread.start()
@@ -95,11 +95,16 @@ class Committer:
         return self._waiting.unfinished_tasks > 0 and self._thread.is_alive()
 
     def spare_rows(self) -> Rows:
-        """An empty buffer of version rows; one that a committed epoch has left, if there is one."""
+        """An empty buffer of version rows; one that a committed epoch has left, if there is one.
+
+        Between two epochs: what only that epoch's rows referred to is given back.
+        """
         try:
-            return self._spare.get_nowait()
+            rows, life, kept = self._spare.get_nowait()
         except queue.Empty:
             return new_rows()
+        self._timelines.empty(rows, life)
+        return rows if kept else new_rows()
 
     def drain(self) -> None:
         """Wait until every epoch handed over is committed.
@@ -187,9 +192,9 @@ class Committer:
                 "commit_seconds": round(told.commit_seconds, 3),
             },
         )
-        if self._share.memory.keeps(int(cut.draft.rows.filled[0]) * ROW_BYTES):
-            cut.draft.rows.filled[0] = 0
-            self._spare.put(cut.draft.rows)
+        rows, life = cut.draft.rows, cut.generation.life
+        kept = self._share.memory.keeps(int(rows.filled[0]) * ROW_BYTES)
+        self._spare.put((rows if kept else rows._replace(fields=rows.fields[:0].copy()), life, kept))
         self._share.release(cut.nbytes)
         self._committed(told)
         if cut.last:

@@ -44,6 +44,7 @@ class Generation:
         places: per key where the key files have it; 0 where they don't.
         moved: numbers of keys that came from the generation before, and their numbers there.
         written: the key files hold all of it, and nothing of it changes any more.
+        life: another one whenever it is cleared.
     """
 
     store: Store = field(default_factory=new_store)
@@ -51,6 +52,8 @@ class Generation:
     places: Ints = field(default_factory=_places)
     moved: list[tuple[Ints, Ints]] = field(default_factory=list)
     written: threading.Event = field(default_factory=lambda: threading.Event())  # noqa: PLW0108 - simulated in tests
+
+    life: object = field(default_factory=object)
 
     @property
     def count(self) -> int:
@@ -123,12 +126,12 @@ class Generation:
         """Forget everything; the memory stays, for other keys."""
         self.store.keys[: self.count] = 0
         self.places[: self.count] = 0
-        self.store.used[0], self.keys.used[:] = 0, 0
+        self.store.used[0], self.store.free[:], self.keys.used[:] = 0, 0, 0
         self.keys.table[:] = 0
         for lists in (self.store.parents, self.store.children):
             _clear(lists)
         self.moved.clear()
-        self.written = threading.Event()
+        self.written, self.life = threading.Event(), object()
 
 
 def _clear(lists: Lists) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.schema import Column, DatasetSchema, Kind
 
 _SAME_BYTES = {Kind.INT: Kind.LONG, Kind.FLOAT: Kind.DOUBLE, Kind.JSON: Kind.STRING}
-_FORMAT: list[Any] = ["keys in files, log by columns", [], []]
+_FORMAT: list[Any] = ["keys in files, log by columns, short lengths", [], []]
 """In the place of a table, first: another one where the bytes mean something else altogether."""
 _NO_TYPE = Kind.UNKNOWN.name.lower()
 

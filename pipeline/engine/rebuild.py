@@ -19,7 +19,7 @@ from pipeline.schema import END_OF_TIME_US, DatasetSchema, TableSchema
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.scan import storage
 from pipeline.temporal import keys as numbering
-from pipeline.temporal.change import META_PARTITION, OPERATIONS
+from pipeline.temporal.change import OPERATION_BITS, OPERATIONS
 from pipeline.temporal.marks import Marks
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Ints
 from pipeline.versions.columns import key_arrays
@@ -227,14 +227,13 @@ def _insert(
     times = np.stack([_int64(rows, name) for name in _TIMES[:3]])
     operations = pc.index_in(rows.column("operation"), pa.array(OPERATIONS)).to_numpy().astype(np.int64)
     partitions = _int64(rows, "source_partition")
-    meta = (partitions << META_PARTITION) | operations
     insert_all(
         timelines.current.store,
         number,
         keys,
         times,
         _int64(rows, "source_offset"),
-        meta,
+        (partitions + 1) << OPERATION_BITS | operations,
         own,
         own_starts,
         values,

@@ -32,7 +32,8 @@ IDLE_SHARE = 0.1
 
 def new_rows() -> Rows:
     """An empty buffer of version rows; memory is taken as it fills."""
-    return Rows(reserve((ROW_ROOM, ROW_FIELDS), np.int64), np.zeros(1, np.int64))  # type: ignore[arg-type]
+    fields, gone = reserve((ROW_ROOM, ROW_FIELDS), np.int64), reserve((ROW_ROOM,), np.int64)
+    return Rows(fields, np.zeros(1, np.int64), gone, np.zeros(1, np.int64))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -181,6 +182,12 @@ class Timelines:
             count += size
         self.replayed = count
         return count
+
+    def empty(self, rows: Rows, life: object) -> None:
+        """Have rows be filled anew that were written, of a generation whose `life` was this."""
+        if life is self.current.life:
+            kernel.empty(self.current.store, rows)
+        rows.filled[0] = rows.gone_filled[0] = 0
 
     def checkpoint(self) -> None:
         """Write the keys changed since the last time to the journal, which then needs its log no more.

@@ -257,7 +257,7 @@ class Apply(KeyedProcessFunction):
             yield from self._steps.timed_each("gather", framed(2 * number, table.open))
             yield from self._steps.timed_each("gather", framed(2 * number + 1, table.closed))
         self._steps.count("version_rows", filled)
-        self._rows.filled[0] = 0
+        timelines.empty(self._rows, timelines.current.life)
 
 
 def _stopping(frames: Iterator[bytes]) -> Iterator[bytes]:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from pipeline.temporal import children, parent
 from pipeline.temporal.change import (
     DELETE,
-    META_PARTITION,
     NONE_GIVEN,
+    OPERATION_BITS,
     PATCH,
     PUT,
     RETRACT,
@@ -18,7 +18,7 @@ from pipeline.temporal.change import (
     borrow_rows,
 )
 from pipeline.temporal.fetching import fetch_ahead
-from pipeline.temporal.jit import borrow, i64, inner, kernel, spliced
+from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch, spliced
 from pipeline.temporal.matching import Scratch, borrow_scratch
 from pipeline.temporal.store import (
     CHILD_PAGES,
@@ -34,9 +34,11 @@ from pipeline.temporal.store import (
     Store,
     borrow_store,
 )
-from pipeline.temporal.values import gives_nothing, keep
+from pipeline.temporal.values import give_back, gives_nothing, keep, place_of
 
 NO_OP, CHANGED, SKIPPED = range(3)
+GONE_AHEAD = 8
+"""Values by which the memory of the next ones is fetched ahead."""
 
 
 class Rules(NamedTuple):
@@ -119,7 +121,7 @@ def put(
     if not parent.holds_throughout(store, key, here, start, end, changes.values, at, length) or (
         rules.next_change and not is_boundary_here(store, key, here, start)
     ):
-        parent.put_here(store, rows, change, keep(store, changes.values, at, length), here)
+        parent.put_here(store, rows, change, keep(store, changes.values, at, length), 0, here)
     elif moved and ended_there:
         keep_boundary(store, rows, change, end, rules)
 
@@ -151,7 +153,7 @@ def delete(store: Store, rows: Rows, scratch: Scratch, change: Change) -> None:
     """Nothing is known on the change's range."""
     children.remove_all(store, rows, scratch, change)
     if parent.overlaps(store, change.key, change.start, change.end):
-        parent.put(store, rows, change, -1)
+        parent.put(store, rows, change, -1, 0)
 
 
 @spliced
@@ -185,7 +187,7 @@ def apply_one(
             if rules.next_change
             else rules.end_of_time
         )
-    meta = (partition << META_PARTITION) | operation
+    meta = (partition + 1) << OPERATION_BITS | operation
     change = Change(key, start, end, changes.system[i], changes.offset[i], meta)
     before = rows.filled[0]
     if operation == PUT:
@@ -256,6 +258,23 @@ def apply(
                 changed = apply_one(store, rows, scratch, changes, i, partition, rules)
                 changes.outcome[i] = CHANGED if changed else NO_OP
             if replaying:
-                rows.filled[0] = 0
+                empty_rows(store, rows)
         i += 1
     return i, clock, strayed
+
+
+@inner
+def empty_rows(store: Store, rows: Rows) -> None:
+    """See `empty`."""
+    for i in range(rows.gone_filled[0]):
+        if i + GONE_AHEAD < rows.gone_filled[0]:
+            prefetch(store.arena, place_of(rows.gone[i + GONE_AHEAD]))
+        give_back(store, rows.gone[i])
+    rows.filled[0] = rows.gone_filled[0] = 0
+
+
+@kernel
+def empty(store: Store, rows: Rows) -> None:
+    """Have rows be filled anew that were written: values that only they referred to are given back."""
+    store, rows = borrow_store(store), borrow_rows(rows)
+    empty_rows(store, rows)

@@ -8,11 +8,13 @@ import numpy.typing as npt
 from pipeline.temporal.jit import borrow, inner, spliced
 from pipeline.temporal.store import (
     END,
-    META,
+    META_BITS,
     OFFSET,
     SEGMENT_FIELDS,
+    SHARED,
     START,
     SYSTEM,
+    TAG,
     VALUE,
     Bytes,
     Ints,
@@ -30,8 +32,8 @@ NONE_GIVEN = -(2**63)
 ROW_FIELDS = 11
 OPEN = NONE_GIVEN
 
-META_PARTITION = 8
-"""META is the operation, and the partition shifted left by this."""
+OPERATION_BITS = 3
+"""META is the operation, and the partition, counted from -1, shifted left by this; META_BITS in all."""
 
 
 class Changes(NamedTuple):
@@ -74,10 +76,19 @@ class Change(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Version rows: int64[room, ROW_FIELDS], of which the first `filled[0]` hold any."""
+    """Version rows, and the values that only closed ones of them refer to.
+
+    Attributes:
+        fields: int64[room, ROW_FIELDS].
+        filled: int64[1], how many rows there are.
+        gone: int64[room], references to the values; they may be given back once the rows are written.
+        gone_filled: int64[1], how many.
+    """
 
     fields: Ints
     filled: Ints
+    gone: Ints
+    gone_filled: Ints
 
 
 def starts_of(sizes: Ints) -> Ints:
@@ -85,6 +96,12 @@ def starts_of(sizes: Ints) -> Ints:
     starts = np.zeros(sizes.size + 1, np.int64)
     np.cumsum(sizes, out=starts[1:])
     return starts
+
+
+@inner
+def meta_at(lists: Lists, slot: int) -> int:
+    """A segment's META."""
+    return lists.segments[slot * SEGMENT_FIELDS + TAG] & ((1 << META_BITS) - 1)
 
 
 @inner
@@ -108,7 +125,7 @@ def emit_closed(rows: Rows, lists: Lists, slot: int, table: int, change: Change)
     )
     fields[i * ROW_FIELDS + R_OFFSET], fields[i * ROW_FIELDS + R_META] = (
         segments[slot * SEGMENT_FIELDS + OFFSET],
-        segments[slot * SEGMENT_FIELDS + META],
+        meta_at(lists, slot),
     )
     fields[i * ROW_FIELDS + R_BY_OFFSET], fields[i * ROW_FIELDS + R_BY_META] = change.offset, change.meta
 
@@ -134,13 +151,28 @@ def claim_segment(lists: Lists, slot: int, change: Change) -> None:
     """Mark the segment at `slot` as believed from `change` on."""
     lists.segments[slot * SEGMENT_FIELDS + SYSTEM] = change.system
     lists.segments[slot * SEGMENT_FIELDS + OFFSET] = change.offset
-    lists.segments[slot * SEGMENT_FIELDS + META] = change.meta
+    tag = lists.segments[slot * SEGMENT_FIELDS + TAG]
+    lists.segments[slot * SEGMENT_FIELDS + TAG] = tag >> META_BITS << META_BITS | change.meta
+
+
+@inner
+def share(lists: Lists, slot: int) -> None:
+    """Mark the segment at `slot` as one of several with its value."""
+    lists.segments[slot * SEGMENT_FIELDS + TAG] |= SHARED
+
+
+@inner
+def let_go(rows: Rows, lists: Lists, slot: int) -> None:
+    """Note that the segment at `slot`, whose closed row is there, is about to leave its value."""
+    if lists.segments[slot * SEGMENT_FIELDS + TAG] & SHARED == 0:
+        rows.gone[rows.gone_filled[0]] = lists.segments[slot * SEGMENT_FIELDS + VALUE]
+        rows.gone_filled[0] += 1
 
 
 @spliced
 def borrow_rows(rows: Rows) -> Rows:
     """The same rows, without owning them."""
-    return Rows(borrow(rows.fields), borrow(rows.filled))
+    return Rows(borrow(rows.fields), borrow(rows.filled), borrow(rows.gone), borrow(rows.gone_filled))
 
 
 @spliced

@@ -5,7 +5,7 @@ lists, and only then edits the list; the collected copies keep their place by (s
 """
 
 from pipeline.temporal.change import (
-    META_PARTITION,
+    OPERATION_BITS,
     PATCH,
     Change,
     Changes,
@@ -188,7 +188,7 @@ def assert_listed(
     for i in range(count):
         if scratch.found[i * FOUND_FIELDS + F_MATCH] < 0:
             take_out(store, rows, change, scratch, i, change.start, change.end)
-    patching = change.meta & ((1 << META_PARTITION) - 1) == PATCH
+    patching = change.meta & ((1 << OPERATION_BITS) - 1) == PATCH
     for j in range(listing):
         covered = scratch.listed[j * LISTED_FIELDS + L_COVERED] == change.end - change.start
         if covered and scratch.listed[j * LISTED_FIELDS + L_DIFFERS] == 0:

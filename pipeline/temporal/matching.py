@@ -9,8 +9,9 @@ from pipeline.temporal.change import (
     Changes,
 )
 from pipeline.temporal.jit import borrow, i64, inner, spliced
+from pipeline.temporal.pages import aux_at
 from pipeline.temporal.store import (
-    AUX,
+    AUX_BITS,
     BASE,
     CHILD_PAGES,
     CHILDREN,
@@ -54,7 +55,7 @@ def new_scratch(room: int = 1 << 26) -> Scratch:
 @inner
 def aux_of(hash_: int, table: int) -> int:
     """How a child is ordered among the segments of one start: by its key's hash."""
-    return hash_ ^ i64(table)
+    return (hash_ ^ i64(table)) & ((1 << AUX_BITS) - 1)
 
 
 @inner
@@ -89,7 +90,7 @@ def collect(store: Store, scratch: Scratch, key: int, start: int, end: int, give
                     lists.segments[slot * SEGMENT_FIELDS + END],
                 )
                 found[n * FOUND_FIELDS + F_AUX], found[n * FOUND_FIELDS + F_VALUE] = (
-                    lists.segments[slot * SEGMENT_FIELDS + AUX],
+                    aux_at(lists, slot),
                     value,
                 )
                 found[n * FOUND_FIELDS + F_MATCH] = -1

@@ -2,7 +2,7 @@
 
 from pipeline.temporal.jit import inner, spliced
 from pipeline.temporal.store import (
-    AUX,
+    AUX_SHIFT,
     BASE,
     CLASS,
     COUNT,
@@ -15,7 +15,6 @@ from pipeline.temporal.store import (
     LARGEST_CHILD_CLASS,
     LARGEST_CLASS,
     LATEST,
-    META,
     NEXT_PAGE,
     NEXT_SEGMENT,
     OFFSET,
@@ -25,6 +24,7 @@ from pipeline.temporal.store import (
     SMALLEST_PAGE,
     START,
     SYSTEM,
+    TAG,
     VALUE,
     Ints,
     Lists,
@@ -146,6 +146,12 @@ def refresh_latest(lists: Lists, row: int, level: int, most: int) -> None:
 
 
 @inner
+def aux_at(lists: Lists, slot: int) -> int:
+    """A segment's AUX."""
+    return lists.segments[slot * SEGMENT_FIELDS + TAG] >> AUX_SHIFT
+
+
+@inner
 def begins_after(lists: Lists, row: int, start: int, aux: int) -> bool:
     """Whether a page's first segment is after (start, aux)."""
     first = lists.pages[row * PAGE_FIELDS + FIRST]
@@ -171,7 +177,7 @@ def find_page(lists: Lists, keys: Ints, key: int, level: int, start: int, aux: i
 def is_before(lists: Lists, slot: int, start: int, aux: int) -> bool:
     """Whether a segment is before (start, aux)."""
     at = lists.segments[slot * SEGMENT_FIELDS + START]
-    return at < start or (at == start and lists.segments[slot * SEGMENT_FIELDS + AUX] < aux)
+    return at < start or (at == start and aux_at(lists, slot) < aux)
 
 
 @inner
@@ -241,7 +247,7 @@ def make_room(lists: Lists, keys: Ints, key: int, level: int, page: int, place: 
     lists.pages[row * PAGE_FIELDS + COUNT] = kept
     lists.pages[added * PAGE_FIELDS + FIRST], lists.pages[added * PAGE_FIELDS + FIRST_AUX] = (
         lists.segments[target * SEGMENT_FIELDS + START],
-        lists.segments[target * SEGMENT_FIELDS + AUX],
+        aux_at(lists, target),
     )
     lists.pages[added * PAGE_FIELDS + BASE], lists.pages[added * PAGE_FIELDS + COUNT] = target, count - kept
     lists.pages[added * PAGE_FIELDS + CLASS] = target_class
@@ -267,7 +273,7 @@ def insert(
     meta: int,
     value: int,
 ) -> None:
-    """Add a segment in its order."""
+    """Add a segment in its order; `meta` may hold SHARED."""
     if keys[key * KEY_FIELDS + level + 1] == 0:
         base = new_page(lists, 0)
         page, place = 0, 0
@@ -292,11 +298,11 @@ def insert(
     segments = lists.segments
     (
         segments[slot * SEGMENT_FIELDS + START],
-        segments[slot * SEGMENT_FIELDS + AUX],
+        segments[slot * SEGMENT_FIELDS + TAG],
         segments[slot * SEGMENT_FIELDS + END],
-    ) = start, aux, end
+    ) = start, aux << AUX_SHIFT | meta, end
     segments[slot * SEGMENT_FIELDS + SYSTEM], segments[slot * SEGMENT_FIELDS + OFFSET] = system, offset
-    segments[slot * SEGMENT_FIELDS + META], segments[slot * SEGMENT_FIELDS + VALUE] = meta, value
+    segments[slot * SEGMENT_FIELDS + VALUE] = value
     lists.pages[row * PAGE_FIELDS + COUNT] = count + 1
     if place == 0:
         lists.pages[row * PAGE_FIELDS + FIRST], lists.pages[row * PAGE_FIELDS + FIRST_AUX] = start, aux
@@ -318,7 +324,7 @@ def remove(lists: Lists, keys: Ints, key: int, level: int, page: int, place: int
     if place == 0:
         lists.pages[row * PAGE_FIELDS + FIRST], lists.pages[row * PAGE_FIELDS + FIRST_AUX] = (
             lists.segments[base * SEGMENT_FIELDS + START],
-            lists.segments[base * SEGMENT_FIELDS + AUX],
+            aux_at(lists, base),
         )
     if end == lists.pages[row * PAGE_FIELDS + LATEST]:
         refresh_latest(lists, row, level, end)

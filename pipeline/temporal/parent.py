@@ -4,7 +4,7 @@ What looks something up several times is given `here`: the position of the first
 instant.
 """
 
-from pipeline.temporal.change import Change, Rows, claim_segment, emit_closed, emit_open
+from pipeline.temporal.change import Change, Rows, claim_segment, emit_closed, emit_open, let_go, share
 from pipeline.temporal.jit import inner
 from pipeline.temporal.pages import find_page, insert, lower_bound, remove, set_end, set_start, slot_of
 from pipeline.temporal.store import (
@@ -15,7 +15,9 @@ from pipeline.temporal.store import (
     PARENT_PAGES,
     PARENTS,
     SEGMENT_FIELDS,
+    SHARED,
     START,
+    TAG,
     VALUE,
     Bytes,
     Ints,
@@ -105,15 +107,17 @@ def holds_throughout(
 
 
 @inner
-def put(store: Store, rows: Rows, change: Change, value: int) -> None:
-    """Make `value` (-1: nothing) hold on the change's range; rows for what it supersedes and leaves."""
-    put_here(
-        store, rows, change, value, first_ending_after(store.parents, store.keys, change.key, change.start)
-    )
+def put(store: Store, rows: Rows, change: Change, value: int, shared: int) -> None:
+    """Make `value` (-1: nothing) hold on the change's range; rows for what it supersedes and leaves.
+
+    `shared` is SHARED if other segments have, or may get, this value, else 0.
+    """
+    here = first_ending_after(store.parents, store.keys, change.key, change.start)
+    put_here(store, rows, change, value, shared, here)
 
 
 @inner
-def put_here(store: Store, rows: Rows, change: Change, value: int, here: Position) -> None:
+def put_here(store: Store, rows: Rows, change: Change, value: int, shared: int, here: Position) -> None:
     """See `put`."""
     lists, keys, key = store.parents, store.keys, change.key
     start, end = change.start, change.end
@@ -134,7 +138,8 @@ def put_here(store: Store, rows: Rows, change: Change, value: int, here: Positio
             claim_segment(lists, slot, change)
             emit_open(rows, 0, old, from_, start, change)
             if to > end:
-                add(store, rows, change, end, to, old)
+                share(lists, slot)
+                add(store, rows, change, end, to, old, SHARED)
                 break
             page, place = settle(lists, keys, key, page, place + 1)
         elif to > end:
@@ -143,17 +148,20 @@ def put_here(store: Store, rows: Rows, change: Change, value: int, here: Positio
             emit_open(rows, 0, old, end, to, change)
             break
         elif not placed:
+            let_go(rows, lists, slot)
             set_start(lists, keys, key, PARENTS, page, place, start)
             set_end(lists, keys, key, PARENTS, page, place, end)
             lists.segments[slot * SEGMENT_FIELDS + VALUE] = value
+            lists.segments[slot * SEGMENT_FIELDS + TAG] = shared
             claim_segment(lists, slot, change)
             emit_open(rows, 0, value, start, end, change)
             placed = True
             page, place = settle(lists, keys, key, page, place + 1)
         else:
+            let_go(rows, lists, slot)
             page, place = drop(lists, keys, key, page, place)
     if not placed:
-        add(store, rows, change, start, end, value)
+        add(store, rows, change, start, end, value, shared)
 
 
 @inner
@@ -167,8 +175,8 @@ def drop(lists: Lists, keys: Ints, key: int, page: int, place: int) -> tuple[int
 
 
 @inner
-def add(store: Store, rows: Rows, change: Change, start: int, end: int, value: int) -> None:
-    """A new segment, and its open row."""
+def add(store: Store, rows: Rows, change: Change, start: int, end: int, value: int, shared: int) -> None:
+    """A new segment, and its open row; for `shared` see `put`."""
     insert(
         store.parents,
         store.keys,
@@ -179,7 +187,7 @@ def add(store: Store, rows: Rows, change: Change, start: int, end: int, value: i
         end,
         change.system,
         change.offset,
-        change.meta,
+        shared | change.meta,
         value,
     )
     emit_open(rows, 0, value, start, end, change)
@@ -219,7 +227,7 @@ def patch(store: Store, rows: Rows, change: Change, payload: Bytes, at: int, wid
                 filling = merge(store, -1, payload, at, widths)
             to = min(from_, change.end)
             piece = Change(key, reached, to, change.system, change.offset, change.meta)
-            put(store, rows, piece, filling)
+            put(store, rows, piece, filling, SHARED)
         else:
             to = min(to, change.end)
             value = merge(store, old, payload, at, widths)
@@ -227,7 +235,7 @@ def patch(store: Store, rows: Rows, change: Change, payload: Bytes, at: int, wid
                 release_last(store, value)
             else:
                 piece = Change(key, reached, to, change.system, change.offset, change.meta)
-                put(store, rows, piece, value)
+                put(store, rows, piece, value, 0)
         reached = to
 
 
@@ -295,8 +303,9 @@ def cut(store: Store, rows: Rows, change: Change, instant: int) -> None:
     emit_closed(rows, lists, slot, 0, change)
     set_end(lists, keys, key, PARENTS, page, place, instant)
     claim_segment(lists, slot, change)
+    share(lists, slot)
     emit_open(rows, 0, value, start, instant, change)
-    add(store, rows, change, instant, end, value)
+    add(store, rows, change, instant, end, value, SHARED)
 
 
 @inner
@@ -306,14 +315,15 @@ def retract(store: Store, rows: Rows, change: Change) -> None:
     page, place = ends_at(store, key, change.start)
     if page < 0:
         if starts_at(store, key, change.start)[0] >= 0:
-            put(store, rows, change, -1)
+            put(store, rows, change, -1, 0)
         return
     slot = slot_of(lists, keys, key, PARENTS, page, place)
-    start, value = (
+    start, value, shared = (
         lists.segments[slot * SEGMENT_FIELDS + START],
         lists.segments[slot * SEGMENT_FIELDS + VALUE],
+        lists.segments[slot * SEGMENT_FIELDS + TAG] & SHARED,
     )
     emit_closed(rows, lists, slot, 0, change)
     remove(lists, keys, key, PARENTS, page, place)
-    put(store, rows, change, -1)
-    add(store, rows, change, start, change.end, value)
+    put(store, rows, change, -1, 0)
+    add(store, rows, change, start, change.end, value, shared)

@@ -18,9 +18,13 @@ from pipeline.temporal.jit import borrow, spliced
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
-# Fields of a segment: columns of `segments`. A whole cache line each would be no faster, but an eighth more.
-START, AUX, END, SYSTEM, OFFSET, META, VALUE = range(7)
-SEGMENT_FIELDS = 7
+# Fields of a segment: columns of `segments`. TAG is AUX, shifted left by AUX_SHIFT, SHARED and META.
+START, TAG, END, SYSTEM, OFFSET, VALUE = range(6)
+SEGMENT_FIELDS = 6
+META_BITS, AUX_SHIFT, AUX_BITS = 24, 25, 38
+"""META tells what the segment came of (see `pipeline.temporal.change`); AUX orders children of one start."""
+SHARED = 1 << META_BITS
+"""Of parents: other segments may have the same value in the arena, so that it outlives this one."""
 # Fields of a page in a directory: columns of `pages`. LATEST is the latest end in it, of children only.
 FIRST, FIRST_AUX, BASE, COUNT, CLASS, LATEST = range(6)
 PAGE_FIELDS = 6
@@ -49,6 +53,8 @@ FREE_SEGMENTS = 2
 FREE_PAGES = FREE_SEGMENTS + LARGEST_CLASS + 1
 COUNTERS = FREE_PAGES + 40
 
+FREE_SIZES = 64
+"""Values of fewer words are given back, for others of that size."""
 LENGTH_BITS = 28
 """A value's reference is its place in the arena in units of 8 bytes, shifted left, plus its length."""
 
@@ -75,6 +81,8 @@ class Store(NamedTuple):
         parents, children: the segments of the two levels.
         arena: bytes of values; a child's are its table (2 bytes), its key's length (4), its key, its values.
         used: int64[1], bytes of the arena in use.
+        free: int64[FREE_SIZES], per size in words the last value given back: its word in the arena plus one,
+            where the one given back before follows; 0: none.
     """
 
     keys: Ints
@@ -82,6 +90,7 @@ class Store(NamedTuple):
     children: Lists
     arena: Bytes
     used: Ints
+    free: Ints
 
 
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0
@@ -116,7 +125,8 @@ def new_store(memory: int | None = None) -> Store:
 
     keys = reserve((room // (8 * KEY_FIELDS), KEY_FIELDS), np.int64)
     arena = reserve((room,), np.uint8)
-    return Store(keys, lists(), lists(), arena, np.zeros(1, np.int64))  # type: ignore[arg-type]
+    used, free = np.zeros(1, np.int64), np.zeros(FREE_SIZES, np.int64)
+    return Store(keys, lists(), lists(), arena, used, free)  # type: ignore[arg-type]
 
 
 @spliced
@@ -134,4 +144,5 @@ def borrow_store(store: Store) -> Store:
         borrow_lists(store.children),
         borrow(store.arena),
         borrow(store.used),
+        borrow(store.free),
     )

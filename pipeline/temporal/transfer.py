@@ -8,11 +8,11 @@ value, and its value with zeros in a row as 0 and how many.
 
 from typing import NamedTuple
 
+from pipeline.temporal.change import meta_at
 from pipeline.temporal.jit import borrow, i64, inner, kernel, spliced
-from pipeline.temporal.pages import insert
+from pipeline.temporal.pages import aux_at, insert
 from pipeline.temporal.store import (
     AT_HOME,
-    AUX,
     BASE,
     CHILDREN,
     COUNT,
@@ -20,7 +20,6 @@ from pipeline.temporal.store import (
     FLAGS,
     KEY_FIELDS,
     LAST,
-    META,
     NEVER,
     OFFSET,
     PAGE_FIELDS,
@@ -222,11 +221,11 @@ def write_list(store: Store, lists: Lists, key: int, level: int, last: int, out:
             segment = slot * SEGMENT_FIELDS
             start, end = lists.segments[segment + START], lists.segments[segment + END]
             at = write_number(out, at, start - base)
-            at = write_number(out, at, lists.segments[segment + AUX])
+            at = write_number(out, at, aux_at(lists, slot))
             at = write_number(out, at, 0 if end == FAR else end - start)
             at = write_number(out, at, last - lists.segments[segment + SYSTEM])
             at = write_number(out, at, lists.segments[segment + OFFSET])
-            at = write_number(out, at, lists.segments[segment + META])
+            at = write_number(out, at, meta_at(lists, slot))
             value = lists.segments[segment + VALUE]
             length = length_of(value)
             at = write_number(out, at, length)

@@ -1,12 +1,15 @@
 """Values as bytes: kept in the arena, compared, and merged by a patch.
 
 A payload is ``u16 n``, n bytes of bitmap (trailing zeros trimmed), then the present columns in order: 8 or
-16 bytes, or a u32 length and bytes. A patch has one more bitmap in front: columns given. Little-endian.
+16 bytes, or a length and bytes. A length is a byte; from LONG on it is LONG and a u32. A patch has one more
+bitmap in front: columns given. Little-endian.
 """
 
 from pipeline.temporal.jit import i64, inner, load64, store64
-from pipeline.temporal.store import LENGTH_BITS, Bytes, Ints, Store
+from pipeline.temporal.store import FREE_SIZES, LENGTH_BITS, Bytes, Ints, Store
 
+LONG = 255
+"""The least length in a payload that takes more than a byte."""
 CHILD_HEADER = 6
 """Bytes before a child's key: its table (2), the length of its key (4)."""
 
@@ -25,6 +28,26 @@ def length_of(value: int) -> int:
 
 @inner
 def claim(store: Store, length: int) -> int:
+    """Take room in the arena, some that was given back if there is any; the reference to it."""
+    size = (length + 7) >> 3
+    if size < FREE_SIZES and store.free[size] > 0:
+        word = store.free[size] - 1
+        store.free[size] = i64(load64(store.arena, word << 3))
+        return (word << LENGTH_BITS) | length
+    return claim_end(store, length)
+
+
+@inner
+def give_back(store: Store, value: int) -> None:
+    """Leave a value's room to others of its size; nothing refers to it any more."""
+    word, size = value >> LENGTH_BITS, (length_of(value) + 7) >> 3
+    if 0 < size < FREE_SIZES:
+        store64(store.arena, word << 3, store.free[size])
+        store.free[size] = word + 1
+
+
+@inner
+def claim_end(store: Store, length: int) -> int:
     """Take room at the end of the arena; the reference to it."""
     place = store.used[0]
     store.used[0] = (place + length + 7) & ~7
@@ -105,6 +128,13 @@ def read_u32(data: Bytes, at: int) -> int:
 
 
 @inner
+def read_length(data: Bytes, at: int) -> tuple[int, int]:
+    """How many bytes the length of a value takes, and that length."""
+    length = i64(data[at])
+    return (1, length) if length < LONG else (5, read_u32(data, at + 1))
+
+
+@inner
 def child_is(store: Store, value: int, table: int, key: Bytes, at: int, length: int) -> bool:
     """Whether a child in the arena has this table and key."""
     start = place_of(value)
@@ -129,8 +159,11 @@ def bit(data: Bytes, bitmap: int, size: int, column: int) -> bool:
 
 @inner
 def width_at(data: Bytes, at: int, width: int) -> int:
-    """Bytes taken by the value at `at`: `width`, or its length prefix and itself where that is 0."""
-    return width if width > 0 else 4 + read_u32(data, at)
+    """Bytes taken by the value at `at`: `width`, or its length and itself where that is 0."""
+    if width > 0:
+        return width
+    head, length = read_length(data, at)
+    return head + length
 
 
 @inner
@@ -171,7 +204,7 @@ def merge(store: Store, old: int, patch: Bytes, at: int, widths: Ints) -> int:
             copy_bytes(patch, from_new, arena, end, width)
             end += width
             from_new += width
-    return claim(store, end - start)
+    return claim_end(store, end - start)
 
 
 @inner
@@ -189,5 +222,5 @@ def gives_nothing(patch: Bytes, at: int) -> bool:
 
 @inner
 def release_last(store: Store, value: int) -> None:
-    """Take back the value claimed last."""
+    """Take back the value claimed last, at the end of the arena."""
     store.used[0] = place_of(value)

@@ -18,7 +18,7 @@ from pipeline.schema import INSTANT, Column, ColumnType, Kind
 from pipeline.temporal.change import starts_of
 from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch
 from pipeline.temporal.store import Bytes, Ints
-from pipeline.temporal.values import bit, read_u16, read_u32
+from pipeline.temporal.values import bit, read_length, read_u16, read_u32
 
 LARGEST_CHUNK = 2**31 - 1
 AHEAD = 16
@@ -68,17 +68,17 @@ def load64_signed(data: Bytes, at: int) -> int:
 
 
 @inner
-def take_value(data: Bytes, at: int, size: int, low: Ints, high: Ints, c: int, i: int) -> int:
-    """Note the value of column `c` at `at`; the bytes it takes."""
+def take_value(data: Bytes, at: int, size: int, short: bool, low: Ints, high: Ints, c: int, i: int) -> int:
+    """Note the value of column `c` at `at`, with a `short` length in payloads; the bytes it takes."""
     if size == 8:
         low[c, i] = load64_signed(data, at)
         return 8
     if size == 16:
         low[c, i], high[c, i] = load64_signed(data, at), load64_signed(data, at + 8)
         return 16
-    length = read_u32(data, at)
-    low[c, i], high[c, i] = at + 4, length
-    return 4 + length
+    head, length = read_length(data, at) if short else (4, read_u32(data, at))
+    low[c, i], high[c, i] = at + head, length
+    return head + length
 
 
 @kernel
@@ -91,7 +91,7 @@ def decode_keys(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints, 
         at = places[i]
         for c in range(widths.size):
             present[c, i] = 1
-            at += take_value(data, at, widths[c], low, high, c, i)
+            at += take_value(data, at, widths[c], False, low, high, c, i)
 
 
 @kernel
@@ -108,7 +108,7 @@ def decode_values(data: Bytes, places: Ints, widths: Ints, low: Ints, high: Ints
         for c in range(widths.size):
             if c < 8 * size and bit(data, bitmap, size, c):
                 present[c, i] = 1
-                at += take_value(data, at, widths[c], low, high, c, i)
+                at += take_value(data, at, widths[c], True, low, high, c, i)
             else:  # the room may have been used before
                 present[c, i], low[c, i], high[c, i] = 0, 0, 0
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from pipeline.schema import END_OF_TIME_US, PROVENANCE, DatasetSchema, TableSchema
 from pipeline.temporal.change import (
-    META_PARTITION,
     OPEN,
+    OPERATION_BITS,
     OPERATIONS,
     R_BY_META,
     R_BY_OFFSET,
@@ -218,9 +218,8 @@ def _provenance(topic: str, fields: Ints, is_open: bool) -> list[pa.Array]:
 
 
 def _operation(meta: Ints) -> pa.DictionaryArray:
-    codes = (meta & ((1 << META_PARTITION) - 1)).astype(np.int8)
-    return pa.DictionaryArray.from_arrays(codes, OPERATIONS)
+    return pa.DictionaryArray.from_arrays((meta & ((1 << OPERATION_BITS) - 1)).astype(np.int8), OPERATIONS)
 
 
 def _partition(meta: Ints) -> pa.Array:
-    return pa.array((meta >> META_PARTITION).astype(np.int32))
+    return pa.array(((meta >> OPERATION_BITS) - 1).astype(np.int32))

@@ -9,17 +9,25 @@ from pipeline.schema import Column, Kind
 from pipeline.temporal.jit import kernel
 from pipeline.temporal.store import Bytes, Ints
 from pipeline.temporal.transfer import write_i64, write_u32
-from pipeline.temporal.values import copy_bytes
+from pipeline.temporal.values import LONG, copy_bytes
 from pipeline.versions.columns import Decoded, Layout
 
 
 @kernel
-def encoded_size(widths: Ints, high: Ints, present: Bytes, i: int) -> int:
+def length_size(length: int, payload: bool) -> int:
+    """Bytes that a length takes, in a payload or in a key."""
+    if not payload:
+        return 4
+    return 1 if length < LONG else 5
+
+
+@kernel
+def encoded_size(widths: Ints, high: Ints, present: Bytes, payload: bool, i: int) -> int:
     """Bytes of the present values of row `i`."""
     size = 0
     for c in range(widths.size):
         if present[c, i]:
-            size += widths[c] if widths[c] > 0 else 4 + high[c, i]
+            size += widths[c] if widths[c] > 0 else length_size(high[c, i], payload) + high[c, i]
     return size
 
 
@@ -34,16 +42,28 @@ def bitmap_size(present: Bytes, i: int) -> int:
 
 @kernel
 def write_present(
-    data: Bytes, widths: Ints, low: Ints, high: Ints, present: Bytes, i: int, out: Bytes, at: int
+    data: Bytes,
+    widths: Ints,
+    low: Ints,
+    high: Ints,
+    present: Bytes,
+    payload: bool,
+    i: int,
+    out: Bytes,
+    at: int,
 ) -> None:
     """Write the present values of row `i`."""
     for c in range(widths.size):
         if not present[c, i]:
             continue
         if widths[c] == 0:
-            write_u32(out, at, high[c, i])
-            copy_bytes(data, low[c, i], out, at + 4, high[c, i])
-            at += 4 + high[c, i]
+            head = length_size(high[c, i], payload)
+            if head != 4:
+                out[at] = min(high[c, i], LONG)
+            if head != 1:
+                write_u32(out, at + head - 4, high[c, i])
+            copy_bytes(data, low[c, i], out, at + head, high[c, i])
+            at += head + high[c, i]
         else:
             write_i64(out, at, low[c, i])
             if widths[c] == 16:
@@ -67,7 +87,7 @@ def write_rows(
                 if present[c, i]:
                     out[at + 2 + (c >> 3)] |= 1 << (c & 7)
             at += 2 + size
-        write_present(data, widths, low, high, present, i, out, at)
+        write_present(data, widths, low, high, present, payload, i, out, at)
 
 
 @kernel
@@ -76,7 +96,7 @@ def measure_rows(widths: Ints, high: Ints, present: Bytes, payload: bool, starts
     starts[0] = 0
     for i in range(starts.size - 1):
         head = 2 + bitmap_size(present, i) if payload else 0
-        starts[i + 1] = starts[i] + head + encoded_size(widths, high, present, i)
+        starts[i + 1] = starts[i] + head + encoded_size(widths, high, present, payload, i)
 
 
 def encode(columns: Sequence[Column], batch: pa.RecordBatch, *, payload: bool) -> tuple[Bytes, Ints]:

@@ -52,11 +52,16 @@ def decode(decoder: Decoder, *lines: bytes | str) -> Batch:
     return decoder.decode(*spans([x.encode() if isinstance(x, str) else x for x in lines]))
 
 
-def _value(data: bytes, at: int, kind: ColumnType) -> tuple[Any, int]:
+def read_length(data: bytes, at: int) -> tuple[int, int]:
+    """A length in a payload, and where the bytes are."""
+    return (data[at], at + 1) if data[at] < 255 else (struct.unpack_from("<I", data, at + 1)[0], at + 5)
+
+
+def _value(data: bytes, at: int, kind: ColumnType, *, short: bool) -> tuple[Any, int]:
     if kind.kind in (Kind.STRING, Kind.JSON, Kind.BINARY, Kind.UNKNOWN):
-        size = struct.unpack_from("<I", data, at)[0]
-        raw = data[at + 4 : at + 4 + size]
-        return (raw if kind.kind is Kind.BINARY else raw.decode()), at + 4 + size
+        size, at = read_length(data, at) if short else (struct.unpack_from("<I", data, at)[0], at + 4)
+        raw = data[at : at + size]
+        return (raw if kind.kind is Kind.BINARY else raw.decode()), at + size
     if kind.kind is Kind.DECIMAL:
         end = at + (8 if kind.precision <= 18 else 16)
         unscaled = int.from_bytes(data[at:end], "little", signed=True)
@@ -72,7 +77,7 @@ def _value(data: bytes, at: int, kind: ColumnType) -> tuple[Any, int]:
 def read_key(data: bytes, columns: Sequence[Column]) -> tuple[Any, ...]:
     at, values = 0, []
     for each in columns:
-        value, at = _value(data, at, each.type)
+        value, at = _value(data, at, each.type, short=False)
         values.append(value)
     assert at == len(data)
     return tuple(values)
@@ -90,7 +95,7 @@ def read_payload(data: bytes, columns: Sequence[Column], at: int = 0) -> dict[st
     values = {}
     for index, each in enumerate(columns):
         if bits >> index & 1:
-            values[each.name], at = _value(data, at, each.type)
+            values[each.name], at = _value(data, at, each.type, short=True)
     assert at == len(data)
     return values
 

@@ -29,6 +29,8 @@ from pipeline.temporal.change import (
 )
 from pipeline.temporal.matching import new_scratch
 from pipeline.temporal.store import LENGTH_BITS, NEVER, Store, new_store, reserve
+from pipeline.temporal.values import LONG
+from tests.unit.decode.reading import read_length
 
 END = 1_000_000
 """No end, in these tests."""
@@ -73,8 +75,12 @@ def payload(texts: Sequence[str | None]) -> bytes:
     """Canonical bytes of texts."""
     bits = sum(1 << i for i, text in enumerate(texts) if text is not None)
     size = (bits.bit_length() + 7) // 8
-    parts = [struct.pack("<I", len(t.encode())) + t.encode() for t in texts if t is not None]
+    parts = [_length(len(t.encode())) + t.encode() for t in texts if t is not None]
     return struct.pack("<H", size) + bits.to_bytes(size, "little") + b"".join(parts)
+
+
+def _length(size: int) -> bytes:
+    return bytes([size]) if size < LONG else bytes([LONG]) + struct.pack("<I", size)
 
 
 def texts_in(data: bytes) -> tuple[str | None, ...]:
@@ -84,8 +90,8 @@ def texts_in(data: bytes) -> tuple[str | None, ...]:
     for i in range(bits.bit_length()):
         text = None
         if bits >> i & 1:
-            length = struct.unpack_from("<I", data, at)[0]
-            text, at = data[at + 4 : at + 4 + length].decode(), at + 4 + length
+            length, at = read_length(data, at)
+            text, at = data[at : at + length].decode(), at + length
         found.append(text)
     assert at == len(data)
     return tuple(found)
@@ -168,7 +174,8 @@ class Machine:
     def __post_init__(self) -> None:
         self.store = new_store(self.room)
         fields = reserve((self.room // 64, ROW_FIELDS), np.int64)
-        self.rows = Rows(fields, np.zeros(1, np.int64))  # type: ignore[arg-type]
+        gone = reserve((len(fields),), np.int64)
+        self.rows = Rows(fields, np.zeros(1, np.int64), gone, np.zeros(1, np.int64))  # type: ignore[arg-type]
         self._scratch = new_scratch(1 << 12)
 
     def run(self, *changes: Do, replaying: Changes | None = None) -> Changes:
@@ -184,10 +191,18 @@ class Machine:
         return made
 
     def taken(self) -> list[Row]:
-        """The rows since the last time: (label, from, to, system from, system to or None)."""
-        n = int(self.rows.filled[0])
-        self.rows.filled[0] = 0
-        return [self._row(fields) for fields in self.rows.fields[:n].tolist()]
+        """The rows since the last time: (label, from, to, system from, system to or None).
+
+        Values that were given back are made unreadable: no segment may need them.
+        """
+        taken = [self._row(fields) for fields in self.rows.fields[: int(self.rows.filled[0])].tolist()]
+        gone = self.rows.gone[: int(self.rows.gone_filled[0])].tolist()
+        kernel.empty(self.store, self.rows)
+        assert len(set(gone)) == len(gone)
+        for value in gone:
+            at, length = value >> LENGTH_BITS << 3, value & ((1 << LENGTH_BITS) - 1)
+            self.store.arena[at + 8 : at + length] = 0xEE
+        return taken
 
     def _row(self, fields: list[int]) -> Row:
         reference, table = fields[R_VALUE], fields[R_TABLE]

@@ -18,7 +18,7 @@ from tests.unit.decode.reading import column, dataset, decode, options, read_pay
 
 UTC = dt.UTC
 VALUES: dict[str, list[Any]] = {
-    "string": ["", "a", "\u00e9\u20ac\U0001f600", "x" * 300, None],
+    "string": ["", "a", "\u00e9\u20ac\U0001f600", "x" * 254, "x" * 255, "x" * 256, "x" * 70_000, None],
     "boolean": [True, False, None],
     "int": [0, -1, 2**31 - 1, -(2**31), None],
     "long": [0, 2**53 + 1, 2**63 - 1, -(2**63), None],
