@@ -61,7 +61,7 @@ class FlinkPlace:
             "catalog": more.get("catalog", {"name": "lake", **stack.server(SeaweedFS).rest_catalog}),
             "kafka": self._kafka.properties,
             "flink": flink,
-            **NO_LIFTS,
+            "time": more.get("time", NO_LIFTS["time"]),
         }
         self.topics: list[Topic] = []
         self.add_dataset(entry, seed)
@@ -146,7 +146,8 @@ class FlinkPlace:
                     rows = [
                         row | {"source_topic": None} for row in objects(lake.history(table, provenance=True))
                     ]
-                    assert "\n".join(different(table, rows, history_json(model, table))) == ""
+                    differences = different(table, rows, history_json(model, table))
+                    assert not differences, differences[0]
             assert self._status(topic).dead_letters == model.counts.dead_letters
 
     def _status(self, topic: Topic) -> Any:
