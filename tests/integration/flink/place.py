@@ -99,7 +99,7 @@ class FlinkPlace:
             env={**os.environ, **_HERE},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
         assert (done.returncode != 0) == fails, done.stderr[-4000:] + done.stdout[-1000:]
         lines = (done.stderr if fails else done.stdout).splitlines()
