@@ -89,3 +89,4 @@ $(VENV)/.dev: requirements/dev.lock pyproject.toml | $(VENV)/.uv
 
 .venv-all/.all: requirements/all.lock pyproject.toml | .venv-all/.uv
 	$(call install,.venv-all,requirements/all.lock)
+	.venv-all/bin/python -m pipeline.flink.warm

@@ -83,6 +83,9 @@ def _rescale(
         Path | None,
         typer.Option(metavar="FILE", help="Stay, and keep the job to cron lines with a parallelism each."),
     ] = None,
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds within which the job has to run; else it goes back.")
+    ] = 120.0,
 ) -> None:
     """Change the parallelism of the job that writes datasets, through a savepoint."""
     from jobs.rescaling import Rescaling
@@ -90,7 +93,7 @@ def _rescale(
     if (parallelism is None) == (schedule is None):
         raise typer.BadParameter("give either --parallelism or --schedule")
     lake, chosen = _chosen(datasets)
-    rescaling = Rescaling(settings.config, lake, chosen)
+    rescaling = Rescaling(settings.config, lake, chosen, patience)
     if parallelism is not None:
         settings.output.record(rescaling.to(parallelism))
     if schedule is not None:

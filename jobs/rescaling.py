@@ -21,10 +21,14 @@ class Rescaling:
     Args:
         config: lake.yaml.
         lake, datasets: what is in it.
+        patience: seconds within which a new job has to run.
     """
 
-    def __init__(self, config: Path, lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> None:
+    def __init__(
+        self, config: Path, lake: LakeConfig, datasets: Sequence[DatasetConfig], patience: float
+    ) -> None:
         self._config, self._lake, self._datasets = config, lake, datasets
+        self._patience = patience
         self._names = [dataset.name for dataset in datasets]
         self._cluster = Cluster(lake.flink)
 
@@ -76,7 +80,7 @@ class Rescaling:
             )
 
     def _verify(self, job: str, savepoint: str) -> None:
-        self._cluster.wait_running(job)
+        self._cluster.wait_running(job, self._patience)
         found = self._cluster.restored_from(job)
         if found != savepoint:
             raise BitlakeError(f"job {job} goes on from {found}, not from {savepoint}")
@@ -87,7 +91,7 @@ class Rescaling:
             self._cluster.cancel(failed)
             self._cluster.wait(failed)
         job = submitted(self._config, self._names, [], before)
-        self._cluster.wait_running(job)
+        self._cluster.wait_running(job, self._patience)
         raise Refused(
             f"the job could not run with a parallelism of {wanted}: {error.message}",
             next_step=f"it runs on as before, as job {job}",

@@ -1,10 +1,11 @@
 """Frames: many records as one message between the job's operators, and back as arrays.
 
-Three kinds go from operator to operator, all of them bytes:
+Four kinds go from operator to operator, all of them bytes:
 
 - *raw*: records of one partition as Kafka gave them, gathered in Java (`bitlake.Gather`);
 - *changes*: decoded changes of one key group, with their partition's clock, by `split`; read by `joined`;
-- *marks*: what comes before each checkpoint's barrier, made in Java (`bitlake.Mark`).
+- *marks*: what comes before each checkpoint's barrier, made in Java (`bitlake.Mark`);
+- *ends*: where a partition ended at a time, asked for in Java (`bitlake.Ends`).
 """
 
 import struct
@@ -24,7 +25,7 @@ from pipeline.temporal.store import Bytes, Ints
 
 END = 2**63 - 1
 """In the place of a checkpoint's number in a mark: the end of the input."""
-_MARK = struct.Struct(">iiq")
+_MARK, _END = struct.Struct(">iiq"), struct.Struct(">iiqq")
 
 # Columns of a raw record: where its parts are in the frame, and what Kafka tells of it.
 _VALUE, _VALUE_END, _KEY, _KEY_END, _HEADERS, _HEADERS_END, _OFFSET, _STAMP, _APPENDED = range(9)
@@ -56,6 +57,28 @@ def mark_of(frame: bytes) -> Mark | None:
     if len(frame) != _MARK.size or frame[:4] != b"\xff\xff\xff\xff":
         return None
     return Mark(*_MARK.unpack(frame)[1:])
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a partition ended.
+
+    Attributes:
+        partition: its number.
+        offset: after its last record, of those that can be read.
+        asked: when that was asked for, in microseconds: all that was there before is before that offset.
+    """
+
+    partition: int
+    offset: int
+    asked: int
+
+
+def end_of(frame: bytes) -> End | None:
+    """The end that a frame tells, if it does."""
+    if len(frame) != _END.size or frame[:4] != b"\xff\xff\xff\xfe":
+        return None
+    return End(*_END.unpack(frame)[1:])
 
 
 @inner

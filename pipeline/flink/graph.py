@@ -21,6 +21,8 @@ from pipeline.flink.rows import AT, DEAD
 
 GATHER_BYTES, GATHER_MILLIS = 4 << 20, 500
 """A frame of raw records goes on when it is so large, or after so long."""
+ENDS_MILLIS = 1000
+"""So often it is asked where partitions end."""
 _FRAME = Types.ROW([Types.INT(), BYTES])
 
 
@@ -74,7 +76,7 @@ class Graph:
         name, ours = plan.config.name, self._java.bitlake
         keys = ours.Keys.OfPartition(self._most, 0)
         raw = self._source(plan)
-        gather = ours.Gather(keys, GATHER_BYTES, GATHER_MILLIS)
+        gather = ours.Gather(keys, GATHER_BYTES, GATHER_MILLIS, plan.config.topic, self._kafka, ENDS_MILLIS)
         gathered = raw.keyBy(keys, self._key).transform(f"{name}: gather", self._row, gather)
         gathered.uid(f"{name}-gather")
         return self._python(gathered, Decode(plan), f"{name}: decode", f"{name}-decode")

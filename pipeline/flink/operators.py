@@ -25,7 +25,7 @@ from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Applied, new_rows
 from pipeline.errors import BitlakeError
 from pipeline.flink.errors import NewField
-from pipeline.flink.frames import END, group_of, joined, mark_of, records_of, split
+from pipeline.flink.frames import END, End, end_of, group_of, joined, mark_of, records_of, split
 from pipeline.flink.idle import IdleKeys
 from pipeline.flink.letters import letters_frame
 from pipeline.flink.plan import DatasetPlan
@@ -75,6 +75,10 @@ class Decode(KeyedProcessFunction):
         if mark is not None:
             yield from self._told(mark.of, mark.checkpoint)
             return
+        end = end_of(value)
+        if end is not None:
+            self._lift(end)
+            return
         block = records_of(value, self._plan.config.topic, time.time_ns() // 1000)
         yield from _stopping(self._decoded(block))
 
@@ -93,8 +97,7 @@ class Decode(KeyedProcessFunction):
             raise NewField.between(plan.schema, self._decoder.schema)
         stamps = np.where(batch.ahead, NONE_GIVEN, batch.timestamp)
         changes = changes_of(batch, block.offsets, stamps)
-        before = self._clock.value()
-        clock = clock_of(plan.start, partition) if before is None else before
+        clock = self._clock_of(partition)
         clocks = np.maximum(np.maximum.accumulate(stamps), clock)
         origin = Origin(plan.config.topic, partition, envelope=False)
         letters = buried(batch, block, changes, slice(0, len(batch)), clock, origin)
@@ -110,6 +113,18 @@ class Decode(KeyedProcessFunction):
             yield part
         if sum(rows.nbytes for rows in self._dead[partition]) > DEAD_BYTES:
             yield from self._buried(partition, (self._checkpoint.value() or 0) + 1)
+
+    def _clock_of(self, partition: int) -> int:
+        known = self._clock.value()
+        return clock_of(self._plan.start, partition) if known is None else int(known)
+
+    def _lift(self, end: End) -> None:
+        """Lift the clock of a partition if all is read that it held: its horizon would wait for records."""
+        plan, known = self._plan, self._offset.value()
+        offset = plan.start.offsets.get(end.partition, 0) if known is None else known
+        if offset >= end.offset:
+            self._offset.update(offset)
+            self._clock.update(max(end.asked - plan.idle_margin, self._clock_of(end.partition)))
 
     def _told(self, partition: int, checkpoint: int) -> Iterator[bytes]:
         last, offset, clock = self._checkpoint.value(), self._offset.value(), self._clock.value()

@@ -23,6 +23,7 @@ class DatasetPlan:
         catalog, dead_letters: the catalog as lake.yaml has it, and the table of dead letters.
         groups: for each key group, the key by which Flink sends frames of it.
         max_ahead: microseconds; a later record of a create-time topic is a dead letter.
+        idle_margin: microseconds; so far behind "now" the clock of a partition stays that is read to its end.
         letters: the Kafka topic that dead letters go to, too.
     """
 
@@ -37,6 +38,7 @@ class DatasetPlan:
     dead_letters: str
     groups: tuple[int, ...]
     max_ahead: int
+    idle_margin: int
     letters: str | None = None
 
     def summary(self, sinks: int) -> dict[str, str]:

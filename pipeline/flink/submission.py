@@ -264,6 +264,7 @@ class Submission:
             dead_letters=self._lake.dead_letters.table,
             groups=groups,
             max_ahead=self._lake.time.max_ahead_us,
+            idle_margin=self._lake.time.idle_margin_us,
             letters=self._lake.dead_letters.topic_of(config),
         )
 

@@ -80,7 +80,8 @@ def moved(start: Position, rows: pa.Table, checkpoint: int) -> Position:
             offsets[row["partition"]] = row["offset"]
             if row["clock"] is not None:
                 clocks[row["partition"]] = max(row["clock"], clocks.get(row["partition"], row["clock"]))
-    horizon = start.horizon
-    if offsets and all(partition in clocks for partition in offsets):
-        horizon = max(horizon, min(clocks[partition] for partition in offsets) - 1)
+    # Files that were loaded before have a partition below 0; nothing more comes of them.
+    horizon, partitions = start.horizon, [partition for partition in offsets if partition >= 0]
+    if partitions and all(partition in clocks for partition in partitions):
+        horizon = max(horizon, min(clocks[partition] for partition in partitions) - 1)
     return replace(start, offsets=offsets, clocks=clocks, horizon=horizon)

@@ -62,7 +62,7 @@ class FlinkPlace:
             "catalog": more.get("catalog", {"name": "lake", **stack.server(SeaweedFS).rest_catalog}),
             "kafka": self._kafka.properties,
             "flink": flink,
-            **NO_LIFTS,
+            "time": more.get("time", NO_LIFTS["time"]),
         }
         self.topics: list[Topic] = []
         self.add_dataset(entry, seed)
@@ -100,7 +100,7 @@ class FlinkPlace:
             env={**os.environ, **_HERE},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
         assert (done.returncode != 0) == fails, done.stderr[-4000:] + done.stdout[-1000:]
         lines = (done.stderr if fails else done.stdout).splitlines()
@@ -147,7 +147,8 @@ class FlinkPlace:
                     rows = [
                         row | {"source_topic": None} for row in objects(lake.history(table, provenance=True))
                     ]
-                    assert "\n".join(different(table, rows, history_json(model, table))) == ""
+                    differences = different(table, rows, history_json(model, table))
+                    assert not differences, differences[0]
             assert self._status(topic).dead_letters == model.counts.dead_letters
 
     def _status(self, topic: Topic) -> Any:

@@ -1,6 +1,7 @@
 package bitlake;
 
 import java.nio.ByteBuffer;
+import java.util.Map;
 import java.util.TreeMap;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.BoundedOneInput;
@@ -12,7 +13,8 @@ import org.apache.flink.types.Row;
  * Gathers records into frames, one partition each, so that Python is called once for thousands of records.
  *
  * <p>Nothing is held back: frames go on when they are full, after a while, before each checkpoint's barrier and at the
- * end of the input, so that there is no state to keep. Before a barrier, a mark follows them.
+ * end of the input, so that there is no state to keep. Before a barrier, a mark follows them. Frames that tell where
+ * partitions end come between them: also of partitions without records.
  */
 public final class Gather extends AbstractStreamOperator<Row>
     implements OneInputStreamOperator<byte[], Row>, BoundedOneInput {
@@ -24,19 +26,40 @@ public final class Gather extends AbstractStreamOperator<Row>
   private final Keys.OfPartition keys;
   private final int mostBytes;
   private final long mostMillis;
+  private final String topic;
+  private final Map<String, String> kafka;
+  private final long endsMillis;
+  private transient Ends ends;
   private transient TreeMap<Integer, Filling> filling;
   private transient boolean ended;
 
-  public Gather(Keys.OfPartition keys, int mostBytes, long mostMillis) {
+  /**
+   * @param mostBytes a frame goes on when it is so large
+   * @param mostMillis or after so long
+   * @param kafka client properties by Kafka's names
+   * @param endsMillis how often it is asked where partitions end
+   */
+  public Gather(
+      Keys.OfPartition keys,
+      int mostBytes,
+      long mostMillis,
+      String topic,
+      Map<String, String> kafka,
+      long endsMillis) {
     this.keys = keys;
     this.mostBytes = mostBytes;
     this.mostMillis = mostMillis;
+    this.topic = topic;
+    this.kafka = new TreeMap<>(kafka);
+    this.endsMillis = endsMillis;
   }
 
   @Override
   public void open() throws Exception {
     super.open();
     filling = new TreeMap<>();
+    var task = getRuntimeContext().getTaskInfo();
+    ends = new Ends(topic, kafka, keys.ownedBy(task), endsMillis);
     tick(getProcessingTimeService().getCurrentProcessingTime());
   }
 
@@ -47,6 +70,7 @@ public final class Gather extends AbstractStreamOperator<Row>
             at -> {
               if (!ended) {
                 flush();
+                tellEnds();
                 tick(at);
               }
             });
@@ -71,6 +95,23 @@ public final class Gather extends AbstractStreamOperator<Row>
 
   private void flush() {
     filling.forEach(this::flush);
+  }
+
+  private void tellEnds() {
+    ends.take()
+        .forEach(
+            (partition, frame) -> {
+              filling.computeIfAbsent(partition, number -> new Filling());
+              output.collect(new StreamRecord<>(Row.of(keys.keyOf(partition), frame)));
+            });
+  }
+
+  @Override
+  public void close() throws Exception {
+    if (ends != null) {
+      ends.close();
+    }
+    super.close();
   }
 
   private void flushAndMark(long checkpoint) {

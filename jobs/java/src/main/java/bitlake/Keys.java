@@ -1,7 +1,10 @@
 package bitlake;
 
 import java.nio.ByteBuffer;
+import java.util.function.IntPredicate;
+import org.apache.flink.api.common.TaskInfo;
 import org.apache.flink.api.java.functions.KeySelector;
+import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.types.Row;
 
@@ -22,6 +25,12 @@ public final class Keys {
       }
     }
     return found;
+  }
+
+  /** The key groups of a subtask. */
+  static KeyGroupRange range(int maxParallelism, TaskInfo task) {
+    return KeyGroupRangeAssignment.computeKeyGroupRangeForOperatorIndex(
+        maxParallelism, task.getNumberOfParallelSubtasks(), task.getIndexOfThisSubtask());
   }
 
   /** The key that a frame starts with. */
@@ -50,6 +59,9 @@ public final class Keys {
     private final int[] byGroup;
     private final int first;
 
+    /** By partition. */
+    private int[] keys = {};
+
     public OfPartition(int maxParallelism, int first) {
       this.byGroup = byGroup(maxParallelism);
       this.first = first;
@@ -61,7 +73,36 @@ public final class Keys {
     }
 
     int keyOf(int partition) {
-      return byGroup[spread(first + partition, byGroup.length)];
+      if (partition >= keys.length) {
+        keys = keys(Math.max(partition + 1, 2 * keys.length));
+      }
+      return keys[partition];
+    }
+
+    /** Each partition has a key of its own, also where there are more of them than key groups. */
+    private int[] keys(int partitions) {
+      int[] next = byGroup.clone();
+      int[] found = new int[partitions];
+      for (int partition = 0; partition < partitions; partition++) {
+        int group = groupOf(partition);
+        int key = next[group];
+        while (KeyGroupRangeAssignment.assignToKeyGroup(Row.of(key), byGroup.length) != group) {
+          key++;
+        }
+        found[partition] = key;
+        next[group] = key + 1;
+      }
+      return found;
+    }
+
+    private int groupOf(int partition) {
+      return spread(first + partition, byGroup.length);
+    }
+
+    /** Whether a subtask gets the records of a partition. */
+    IntPredicate ownedBy(TaskInfo task) {
+      KeyGroupRange own = range(byGroup.length, task);
+      return partition -> own.contains(groupOf(partition));
     }
 
     /** The i-th of the groups such that any first few of them are spread evenly (bits reversed). */

@@ -1,8 +1,6 @@
 package bitlake;
 
 import java.nio.ByteBuffer;
-import org.apache.flink.runtime.state.KeyGroupRange;
-import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.runtime.state.StateInitializationContext;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.BoundedOneInput;
@@ -52,11 +50,7 @@ public final class Mark extends AbstractStreamOperator<Row>
   }
 
   private void markAll(long checkpoint) {
-    var task = getRuntimeContext().getTaskInfo();
-    KeyGroupRange own =
-        KeyGroupRangeAssignment.computeKeyGroupRangeForOperatorIndex(
-            byGroup.length, task.getNumberOfParallelSubtasks(), task.getIndexOfThisSubtask());
-    for (int group : own) {
+    for (int group : Keys.range(byGroup.length, getRuntimeContext().getTaskInfo())) {
       output.collect(new StreamRecord<>(Row.of(byGroup[group], mark(group, checkpoint))));
     }
   }
