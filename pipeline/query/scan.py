@@ -4,6 +4,8 @@ DuckDB gets the table's schema by field ids. So a column that a file lacks is nu
 widened since is widened in reading.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
 _DATA, _GONE = 0, 2
 """Iceberg's numbers for a manifest of data files, and for a file that its snapshot removed."""
 _registered = 0
+MOST_KNOWN = 50_000
+"""Data files, of a few hundred bytes each, whose manifests are remembered."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +88,44 @@ def plan(table: StoredTable, fields: tuple[Field, ...], conditions: Sequence[Con
 
 
 def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    locations = [manifest.manifest_path for manifest in manifests]
-    if all(is_local(location) for location in locations):
-        read = list(map(table.read, locations))
+    known = {manifest.manifest_path: _known.get(manifest.manifest_path) for manifest in manifests}
+    new = [location for location, entries in known.items() if entries is None]
+    if all(is_local(location) for location in new):
+        read = list(map(table.read, new))
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor() as pool:
-            read = list(pool.map(table.read, locations))
-    for manifest, contents in zip(manifests, read, strict=True):
-        yield manifest, read_manifest_entries(contents).entries()
+            read = list(pool.map(table.read, new))
+    for location, contents in zip(new, read, strict=True):
+        known[location] = _known.put(location, read_manifest_entries(contents).entries())
+    for manifest in manifests:
+        yield manifest, known[manifest.manifest_path]
+
+
+class _Known:
+    """Entries of the manifests that were asked for last: none ever changes, and to read one takes 2 ms."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._count, self._lock = most, 0, threading.Lock()
+        self._entries: OrderedDict[str, Any] = OrderedDict()
+
+    def get(self, location: str) -> Any | None:
+        with self._lock:
+            if location in self._entries:
+                self._entries.move_to_end(location)
+            return self._entries.get(location)
+
+    def put(self, location: str, entries: Any) -> Any:
+        with self._lock:
+            self._count += len(entries) - len(self._entries.pop(location, ()))
+            self._entries[location] = entries
+            while self._count > self._most:
+                self._count -= len(self._entries.popitem(last=False)[1])
+        return entries
+
+
+_known = _Known(MOST_KNOWN)
 
 
 def _plan_with_deletes(table: StoredTable, fields: tuple[Field, ...]) -> Planned:

@@ -15,7 +15,7 @@ from pyiceberg.types import DecimalType, LongType
 
 from pipeline.query.catalog import Tables
 from pipeline.query.conditions import Condition, _bucket, _comparable
-from pipeline.query.scan import plan
+from pipeline.query.scan import _Known, plan
 from pipeline.query.shape import Field, Shape
 from pipeline.query.stored import StoredTable
 from pipeline.schema import ColumnType
@@ -92,6 +92,29 @@ def test_the_table_has_such_a_past(table):
     assert len(manifests) < 16
     entries = [entry for m in manifests for entry in m.fetch_manifest_entry(table.io, discard_deleted=False)]
     assert any(entry.status == 2 for entry in entries)
+
+
+def test_manifests_are_read_once(tmp_path, monkeypatch):
+    """One of three, for which there is no room, once more."""
+    table = create(catalog_in(tmp_path), SCHEMA)
+    read: list[str] = []
+    monkeypatch.setattr("pipeline.query.scan._known", _Known(2))
+    monkeypatch.setattr(StoredTable, "read", _noting(StoredTable.read, read))
+    for count in (1, 2, 3, 3):
+        if len(table.metadata.snapshots) < count:
+            append(table, count)
+        stored = StoredTable.of(table)
+        read.clear()
+        assert len(plan(stored, Shape.of(stored).fields).files) == count
+        assert len(read) == 2, "the list of manifests, and a new one"
+
+
+def _noting(method, read):
+    def noted(table, location):
+        read.append(location)
+        return method(table, location)
+
+    return noted
 
 
 @pytest.mark.parametrize("seed", range(40))
