@@ -94,6 +94,7 @@ def _apply(directory: Path) -> None:
     admitted = timelines.admit(no_records(), none, none, 0, 0)
     timelines.apply(admitted, schema, rows)
     gather(schema, "warm", timelines.current.store, timelines.current.keys, rows.fields[:0])
+    timelines.empty(rows, timelines.current.life)
     timelines.freeze(0)
     timelines.current.take_in(none, timelines.current)
     nothing, starts = marks_of(np.zeros(8, np.uint8), none, none)
