@@ -134,6 +134,25 @@ def rescale(
     _tell(result, report(result), save)
 
 
+@bench_app.command("drill")
+def drill(
+    records: Annotated[int, typer.Option(min=1, help="Of the burst.")] = 1_000_000,
+    keys: Keys = 100_000,
+    rate: Annotated[int, typer.Option(min=10, help="Records per second in the quiet times.")] = 100,
+    high: Annotated[int, typer.Option(min=2, help="The parallelism for the burst; a TaskManager each.")] = 2,
+    minutes: Annotated[int, typer.Option(min=1, help="From the scale-up to the scale-down.")] = 5,
+    memory: Annotated[str, typer.Option(help="Of each TaskManager.")] = "4g",
+    save: Save = None,
+) -> None:
+    """Go through a scheduled scale-up, a burst until it is visible in Trino, and the scale-down."""
+    from benchmarks.drill import Scaling, measure, report
+    from benchmarks.workload import Workload
+
+    scaling = Scaling(high=high, minutes=minutes)
+    result = measure(Workload(records, keys), scaling, rate=rate, memory=memory)
+    _tell(result, report(result), save)
+
+
 @bench_app.command("many")
 def many(
     records: Records = 5_000_000,

@@ -90,7 +90,8 @@ def _held(cluster: Any, name: str, partitions: int) -> int:
     return tries(lambda: sum(one.result(30).offset for one in cluster.admin.list_offsets(asked).values()))
 
 
-def _message(line: bytes, partitions: int) -> dict[str, Any]:
+def message(line: bytes, partitions: int) -> dict[str, Any]:
+    """A line of a workload's file as a message; a key's records share a partition."""
     found = _KEY.search(line)
     key = found[1] if found else b""
     return {"value": line[:-1], "key": key, "partition": zlib.crc32(key) % partitions}
@@ -102,7 +103,7 @@ def _fill(cluster: Any, name: str, data: Path, filling: Filling) -> None:
         compression_type=filling.codec, queue_buffering_max_messages=1_000_000, **batching
     )
     with data.open("rb") as lines:
-        while messages := [_message(line, filling.partitions) for line in islice(lines, _BURST)]:
+        while messages := [message(line, filling.partitions) for line in islice(lines, _BURST)]:
             while len(producer) > _WAITING:
                 producer.poll(0.05)
             if producer.produce_batch(name, messages) != len(messages):
