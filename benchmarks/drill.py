@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.append_upsert.servers import cpu_seconds, kafka_of, servers
+from benchmarks.append_upsert.servers import cpu_seconds, servers
 from benchmarks.append_upsert.subjects import Subject
-from benchmarks.figures import table
+from benchmarks.figures import surroundings, table
 from benchmarks.runner import command, machine, versions
-from benchmarks.topics import Filling, message
+from benchmarks.topics import Filling, kafka_of, message
 from benchmarks.workload import Workload
 from pipeline.errors import BitlakeError
 from pipeline.lake import Lake
@@ -251,10 +251,8 @@ def report(result: dict[str, Any]) -> str:
         ),
         ("of these no job ran", result["scale_down"]["outage_seconds"]),
     ]
-    found = result["machine"]
     told = [
-        ("machine", f"{found['cpu']}, {found['cores']} cores, load {found['load_before']} before"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
+        *surroundings(result),
         *((name.replace("_", " "), str(value)) for name, value in conditions.items()),
         (
             "records/s, from the burst's begin to its last commit",
