@@ -24,7 +24,7 @@ def test_the_schedule(up: datetime) -> None:
 def test_the_page() -> None:
     scaled: dict[str, Any] = {"parallelism": 2, "seconds_after_due": 14.25, "outage_seconds": 6.25}
     result = {
-        "machine": {"cpu": "a", "cores": 2, "load_before": 0.1},
+        "machine": {"cpu": "a", "cores": 2, "load_before": 0.1, "memory_bytes": 1 << 34, "system": "Linux 6"},
         "versions": {"python": "3"},
         "conditions": {"checkpoint_interval": "10s"},
         "scale_up": scaled,
