@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 from kafka.errors import CorruptRecordError
@@ -71,6 +73,7 @@ class Fetcher(threading.Thread):
         self._unpacker = Unpacker()
         self._version = 0
         self._asked: list[Asked] = []
+        self._untold: list[tuple[Flow, Partition]] = []
         self._asked_at = 0
         self._wait = 0.0
         self._told_old: set[tuple[str, int]] = set()
@@ -100,8 +103,7 @@ class Fetcher(threading.Thread):
     def _fetch(self) -> None:
         with self._owner.changed:
             self._plan()
-            untold = self._untold()
-            if not self._asked and not untold:
+            if not self._asked and not self._untold:
                 self._owner.changed.wait(self._rest())
                 return
         if self._connection is None or self._connection.done:
@@ -109,28 +111,30 @@ class Fetcher(threading.Thread):
             self._connection = self._owner.cluster.connect(self.node)
             if self._owner.closed:
                 return
-        self._ask_for_ends(self._connection, untold)
+        self._ask_for_ends(self._connection)
         if not self._asked:
             return
         self._send(self._connection)
         while self._asked:
             answer = self._connection.receive()
-            works = self._take(answer)
-            with self._owner.changed:
-                self._plan()
-                untold = self._untold()
-            if self._asked and not self._connection.done:
-                self._ask_for_ends(self._connection, untold)
-                self._send(self._connection)
-            else:
-                self._asked = []
-            for work in works:
-                self._deliver(work)
+            works: list[Work] = []
+            try:
+                self._take(answer, works)
+                with self._owner.changed:
+                    self._plan()
+                if self._asked and not self._untold and not self._connection.done:
+                    self._send(self._connection)
+                else:
+                    self._asked = []
+            finally:
+                # Their partitions have moved on: whatever fails now, nobody fetches these records again.
+                for work in works:
+                    self._deliver(work)
 
     def _plan(self) -> None:
         """Choose what to ask for: of those with room, first who waited longest; and how long to wait."""
         now, soon = time.monotonic(), self._settings.fetch_max_wait
-        self._asked = []
+        self._asked, self._untold = [], []
         self._wait = self._settings.fetch_max_wait
         if self._owner.closed:
             return
@@ -147,6 +151,7 @@ class Fetcher(threading.Thread):
         # But to ask for many that have nothing new takes time that others could use.
         self._wait = min(self._wait, max(soon, _WAIT_PER_PARTITION * len(self._asked)))
         self._asked.sort(key=lambda asked: asked.partition.served)
+        self._untold = [(flow, partition) for flow, partition, due in self._full() if due <= now]
 
     def _ask_for(self, flow: Flow, partition: Partition) -> Asked:
         most = max(int(flow.room / self._unpacker.ratio), _LEAST_ASKED)
@@ -178,18 +183,14 @@ class Fetcher(threading.Thread):
                 if flow.failure is None and one.leader.node == self.node and one.full(flow.room):
                     yield flow, one, max(one.told_at + _ENDS_TOLD_EVERY, one.retry_at)
 
-    def _untold(self) -> list[tuple[Flow, Partition]]:
-        now = time.monotonic()
-        return [(flow, partition) for flow, partition, due in self._full() if due <= now]
-
-    def _ask_for_ends(self, connection: Connection, untold: list[tuple[Flow, Partition]]) -> None:
+    def _ask_for_ends(self, connection: Connection) -> None:
         """Ask where full partitions end: their lag grows though nothing is fetched."""
-        for flow, partition in untold:
-            number = partition.number
-            topic = replace(flow.topic, leaders={number: partition.leader})
-            end = list_offsets(connection, topic, [number], LATEST)[number]
+        for flow, pairs in groupby(self._untold, key=itemgetter(0)):
+            leaders = {partition.number: partition.leader for _, partition in pairs}
+            ends = list_offsets(connection, replace(flow.topic, leaders=leaders), leaders, LATEST)
             with self._owner.changed:
-                partition.ends_at(end)
+                for number, end in ends.items():
+                    flow.partitions[number].ends_at(end)
 
     def _send(self, connection: Connection) -> None:
         wanted = [asked.wanted for asked in self._asked]
@@ -198,8 +199,8 @@ class Fetcher(threading.Thread):
         self._asked_at = time.time_ns() // 1000
         connection.send(request)
 
-    def _take(self, answer: Bytes) -> list[Work]:
-        """Read an answer, and move the partitions on; their records are still to be unpacked."""
+    def _take(self, answer: Bytes, works: list[Work]) -> None:
+        """Read an answer, and move the partitions on; their records, left in `works`, are to be unpacked."""
         by_id = self._version >= 13
         asked = {
             (one.wanted.topic_id if by_id else one.wanted.topic, one.wanted.partition): one
@@ -208,7 +209,6 @@ class Fetcher(threading.Thread):
         error, partitions = read_answer(answer, len(answer) - PADDING, self._version)
         if error:
             raise ConnectionLost(f"broker {self.node}: {problem(error)}")
-        works = []
         for fetched in partitions:
             one = asked.get((fetched.topic, fetched.partition))
             if one is None:
@@ -217,7 +217,6 @@ class Fetcher(threading.Thread):
                 self._refused(one, fetched.error)
             else:
                 works += self._scan(answer, one, fetched)
-        return works
 
     def _scan(self, answer: Bytes, asked: Asked, fetched: Fetched) -> list[Work]:
         offset = asked.wanted.offset

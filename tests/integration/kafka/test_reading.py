@@ -8,6 +8,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.errors import BadConfiguration, Refused
 from pipeline.source.kafka import KafkaSource, fetch, read_headers
+from pipeline.source.kafka.connection import ConnectionLost
+from pipeline.source.kafka.fetcher import Fetcher
 from tests.integration.kafka.reading import offsets, read_all, read_until, values
 from tests.kafka_broker import RELOGIN_SECONDS, Kafka, wait_until
 
@@ -94,6 +96,30 @@ def test_a_partition_read_to_its_end_tells_since_when(broker, source):
         assert all(begun < at <= time.time_ns() // 1000 for at in first.values())
         assert reader.lags() == {0: 0, 1: 0}
         wait_until(lambda: reader.read_to_end().get(1, 0) > first[1], "it to be asked again")
+
+
+@pytest.mark.parametrize("step", ["_send", "_scan"])
+def test_received_records_stay_where_the_connection_breaks_then(broker, source, monkeypatch, step):
+    """They are received, and not unpacked yet, when something else of that broker fails."""
+    topic, real, calls = f"breaks{step}", getattr(Fetcher, step), []
+
+    def breaks_at_the_second(self, *given):
+        calls.append(step)
+        if len(calls) == 2:
+            raise ConnectionLost("the second time")
+        return real(self, *given)
+
+    broker.create_topic(topic, 2)
+    for partition in (0, 1):
+        produce(broker, topic, numbers(500), partition)
+    monkeypatch.setattr(Fetcher, step, breaks_at_the_second)
+    with source.open(topic) as reader:
+        blocks = read_all(reader)
+        assert len(calls) >= 2, "it broke"
+        for partition in (0, 1):
+            produce(broker, topic, numbers(10), partition)
+        blocks += read_all(reader)
+    assert [offsets(blocks, partition) for partition in (0, 1)] == [list(range(510))] * 2
 
 
 def test_going_on_from_positions(broker, source):
