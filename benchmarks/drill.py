@@ -16,11 +16,10 @@ from typing import Any
 from benchmarks.append_upsert.servers import cpu_seconds, servers
 from benchmarks.append_upsert.subjects import Subject
 from benchmarks.figures import surroundings, table
-from benchmarks.runner import command, machine, versions
-from benchmarks.topics import Filling, kafka_of, message
+from benchmarks.runner import bitlake, command, committed, machine, versions
+from benchmarks.topics import Filling, kafka_of, message, send
 from benchmarks.workload import Workload
 from pipeline.errors import BitlakeError
-from pipeline.lake import Lake
 from pipeline.views.trino_client import TrinoClient
 
 TOPIC, SUBJECT = "drill", Subject("bonds", "append")
@@ -90,9 +89,7 @@ class Traffic:
 
     def _send(self, count: int) -> None:
         messages = [message(line, self.partitions) for line in islice(self._lines, count)]
-        while len(self._producer) > 50 * _BURST:
-            self._producer.poll(0.05)
-        self._producer.produce_batch(TOPIC, messages)
+        send(self._producer, TOPIC, messages)
         self.sent += len(messages)
 
 
@@ -143,9 +140,9 @@ class _Drill:
 
     def run(self, records: int) -> dict[str, Any]:
         traffic, scaling = self._traffic, self._scaling
-        self._bitlake("submit", "--parallelism", str(scaling.low))
-        traffic.trickle(self._rate, lambda: self._committed() > 0)
-        self._bitlake("views", "--catalog", "lake", "--trino", self._stack.trino.address)
+        bitlake(self._folder, "submit", "--parallelism", str(scaling.low))
+        traffic.trickle(self._rate, lambda: committed(self._folder) > 0)
+        bitlake(self._folder, "views", "--catalog", "lake", "--trino", self._stack.trino.address)
         up = _minute(datetime.now(UTC) + _LEAD)
         with self._keeper(scaling.lines(up)) as told:
             scaled_up = self._scaled(told, up)
@@ -153,7 +150,7 @@ class _Drill:
             last = traffic.burst(records)
             seen, spent = self._seen(last), cpu_seconds(self._stack)
             scaled_down = self._scaled(told, up + timedelta(minutes=scaling.minutes))
-        self._bitlake("submit", "--stop")
+        bitlake(self._folder, "submit", "--stop")
         return {
             "scale_up": scaled_up,
             "burst": {"records": records, "sending_seconds": round(last - begun, 3)},
@@ -161,7 +158,7 @@ class _Drill:
             "cpu_seconds": {kind: round(spent[kind] - used.get(kind, 0.0), 2) for kind in spent},
             "scale_down": scaled_down,
             "sent": traffic.sent,
-            "committed": self._committed(),
+            "committed": committed(self._folder),
         }
 
     def _scaled(self, told: Callable[[], list[dict[str, Any]]], due: datetime) -> dict[str, Any]:
@@ -191,11 +188,7 @@ class _Drill:
         return bool(found.rows[0][0] == self._traffic.partitions)
 
     def _drained(self) -> bool:
-        return self._committed() == self._traffic.sent
-
-    def _committed(self) -> int:
-        position = Lake.open(self._folder / "lake.yaml", {}).status()[0].position
-        return sum(position.offsets.values()) if position else 0
+        return committed(self._folder) == self._traffic.sent
 
     @contextmanager
     def _keeper(self, schedule: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
@@ -218,13 +211,6 @@ class _Drill:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(600)
-
-    def _bitlake(self, *words: str) -> None:
-        done = subprocess.run(
-            [command(), *words], cwd=self._folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise BitlakeError(f"`bitlake {' '.join(words)}` failed: {done.stderr[-3000:]}")
 
 
 def _minute(moment: datetime) -> datetime:

@@ -1,7 +1,5 @@
 """How long no job runs when a Flink job gets another parallelism, by the size of its state."""
 
-import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -10,10 +8,9 @@ from typing import Any
 
 from benchmarks.append_upsert.subjects import Subject
 from benchmarks.figures import surroundings, table
-from benchmarks.runner import command, machine, versions
+from benchmarks.runner import bitlake, committed, machine, versions
 from benchmarks.topics import Filling, kafka_of, topic
 from benchmarks.workload import Workload
-from pipeline.lake import Lake
 from stack.flink_home import FlinkOptions
 from stack.plan import Wanted
 from stack.stack import Stack
@@ -48,33 +45,18 @@ def _measured(stack: Stack, folder: Path, keys: int, runs: int) -> list[dict[str
     workload = Workload(records=keys, keys=keys, children=False)
     filled = topic(kafka_of(stack, folder), workload, Filling())
     Subject(f"bonds_{keys}", "append").write(folder, stack, filled, _CHECKPOINT, children=False)
-    _bitlake(folder, "submit", "--parallelism", "1")
+    bitlake(folder, "submit", "--parallelism", "1")
     end = time.monotonic() + _PATIENCE
-    while _committed(folder) < keys:
+    while committed(folder) < keys:
         if time.monotonic() > end:
             raise TimeoutError(f"{keys} records were not committed in {_PATIENCE:.0f} s")
         time.sleep(1)
     rows = []
     for parallelism in (2, 1) * runs:
-        told = _bitlake(folder, "rescale", "--parallelism", str(parallelism))
+        told = bitlake(folder, "rescale", "--parallelism", str(parallelism))
         rows.append({"keys": keys, **told})
-    _bitlake(folder, "submit", "--stop")
+    bitlake(folder, "submit", "--stop")
     return rows
-
-
-def _committed(folder: Path) -> int:
-    position = Lake.open(folder / "lake.yaml", {}).status()[0].position
-    return sum(position.offsets.values()) if position else 0
-
-
-def _bitlake(folder: Path, *words: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [command(), *words, "--output", "json"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr[-3000:])
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
 
 
 def report(result: dict[str, Any]) -> str:

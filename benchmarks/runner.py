@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.topics import Filling, broker, described, topic
 from benchmarks.workload import Workload, lake
 from pipeline.errors import BitlakeError
+from pipeline.lake import Lake
 
 _PACKAGES = ("bitlake", "numpy", "numba", "pyarrow", "pyiceberg", "rocksdict", "duckdb", "zstandard")
 _SAMPLE_SECONDS = 0.25
@@ -153,6 +154,23 @@ def command() -> str:
     if command is None:
         raise BitlakeError("there is no command bitlake", next_step="install the project: `pip install -e .`")
     return command
+
+
+def bitlake(folder: Path, *words: str) -> Any:
+    """Run a command in a folder with a lake.yaml; the last that it tells, or None."""
+    done = subprocess.run(
+        [command(), *words, "--output", "json"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BitlakeError(f"`bitlake {' '.join(words)}` failed: {done.stderr[-3000:]}")
+    told = done.stdout.splitlines()
+    return json.loads(told[-1]) if told else None
+
+
+def committed(folder: Path) -> int:
+    """The sum of the offsets that the first dataset of a lake has committed."""
+    position = Lake.open(folder / "lake.yaml", {}).status()[0].position
+    return sum(position.offsets.values()) if position else 0
 
 
 def _measure(command: list[str], folder: Path) -> Run:

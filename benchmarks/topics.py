@@ -97,6 +97,14 @@ def message(line: bytes, partitions: int) -> dict[str, Any]:
     return {"value": line[:-1], "key": key, "partition": zlib.crc32(key) % partitions}
 
 
+def send(producer: Any, topic: str, messages: list[dict[str, Any]]) -> None:
+    """Hand messages over to a producer once it has room for them."""
+    while len(producer) > _WAITING:
+        producer.poll(0.05)
+    if producer.produce_batch(topic, messages) != len(messages):
+        raise BufferError("the producer has no room for a burst")
+
+
 def _fill(cluster: Any, name: str, data: Path, filling: Filling) -> None:
     batching = {"linger_ms": 50, "batch_size": 1 << 20} if filling.batched else {"batch_num_messages": 1}
     producer = cluster.producer(
@@ -104,9 +112,6 @@ def _fill(cluster: Any, name: str, data: Path, filling: Filling) -> None:
     )
     with data.open("rb") as lines:
         while messages := [message(line, filling.partitions) for line in islice(lines, _BURST)]:
-            while len(producer) > _WAITING:
-                producer.poll(0.05)
-            if producer.produce_batch(name, messages) != len(messages):
-                raise BufferError("the producer has no room for a burst")
+            send(producer, name, messages)
     if producer.flush(600):
         raise TimeoutError("the broker did not take all records in ten minutes")

@@ -1,6 +1,5 @@
 """The comparison: each subject is written, asked, compacted and asked again; their answers must be equal."""
 
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from typing import Any
 from benchmarks.append_upsert import files, job, questions
 from benchmarks.append_upsert.servers import servers
 from benchmarks.append_upsert.subjects import SUBJECTS, Subject
-from benchmarks.runner import command, machine, versions
+from benchmarks.runner import bitlake, machine, versions
 from benchmarks.topics import Filling, described, kafka_of, topic
 from benchmarks.workload import Workload
 from pipeline.errors import BitlakeError
@@ -84,8 +83,7 @@ def _measure(stack: Stack, folder: Path, subject: Subject, parallelism: int, ask
     trino = TrinoClient(stack.trino.address)
     files.drop(trino, subject.table)
     written = job.run(stack, folder, subject.table, parallelism)
-    views = ["views", "--catalog", "lake", "--trino", stack.trino.address]
-    subprocess.run([command(), *views], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    bitlake(folder, "views", "--catalog", "lake", "--trino", stack.trino.address)
     tables = files.tables_of(trino, subject.table)
     at = questions.points(trino, subject.table, "XS0000000017")
     size = files.size(trino, tables)

@@ -57,13 +57,10 @@ def _put_slot(
         store64(target, to, a)
         store64(target, to + 8, b)
         return to + 16
-    if short and b < LONG:
-        store8(target, to, b)
+    if short:
+        store8(target, to, min(b, LONG))
         to += 1
-    else:
-        if short:
-            store8(target, to, LONG)
-            to += 1
+    if not short or b >= LONG:
         for k in range(4):
             store8(target, to + k, b >> (8 * k))
         to += 4

@@ -75,7 +75,7 @@ class Committer:
         self._sink, self._journal, self._timelines = sink, journal, timelines
         self._topic, self._committed = topic, committed
         self._waiting: queue.Queue[Cut | None] = queue.Queue()
-        self._spare: queue.SimpleQueue[tuple[Rows, object, bool]] = queue.SimpleQueue()
+        self._spare: queue.SimpleQueue[tuple[Rows, object]] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="commit")
         self._thread.start()
@@ -100,11 +100,11 @@ class Committer:
         Between two epochs: what only that epoch's rows referred to is given back.
         """
         try:
-            rows, life, kept = self._spare.get_nowait()
+            rows, life = self._spare.get_nowait()
         except queue.Empty:
             return new_rows()
         self._timelines.empty(rows, life)
-        return rows if kept else new_rows()
+        return rows if rows.fields.size else new_rows()
 
     def drain(self) -> None:
         """Wait until every epoch handed over is committed.
@@ -192,9 +192,10 @@ class Committer:
                 "commit_seconds": round(told.commit_seconds, 3),
             },
         )
-        rows, life = cut.draft.rows, cut.generation.life
-        kept = self._share.memory.keeps(int(rows.filled[0]) * ROW_BYTES)
-        self._spare.put((rows if kept else rows._replace(fields=rows.fields[:0].copy()), life, kept))
+        rows = cut.draft.rows
+        if not self._share.memory.keeps(int(rows.filled[0]) * ROW_BYTES):
+            rows = rows._replace(fields=rows.fields[:0].copy())
+        self._spare.put((rows, cut.generation.life))
         self._share.release(cut.nbytes)
         self._committed(told)
         if cut.last:

@@ -323,8 +323,10 @@ class DatasetWriter:
         if freeze:
             self._wait_for_frozen()
             self._checkpoints.start_anew()
-        written, current = self._checkpoints.written(), self._timelines.current
-        self._committer.commit(Cut(draft, self.position, self._share.cut(), current, freeze, written))
+        written, held = self._checkpoints.written(), self._share.cut()
+        self._committer.commit(
+            Cut(draft, self.position, held, self._timelines.current, last=freeze, written=written)
+        )
         self._draft = Draft(draft.dataset, self._committer.spare_rows(), tally=self._new_tally())
         if freeze:
             self._freeze()

@@ -52,7 +52,6 @@ class Generation:
     places: Ints = field(default_factory=_places)
     moved: list[tuple[Ints, Ints]] = field(default_factory=list)
     written: threading.Event = field(default_factory=lambda: threading.Event())  # noqa: PLW0108 - simulated in tests
-
     life: object = field(default_factory=object)
 
     @property

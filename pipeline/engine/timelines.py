@@ -185,9 +185,9 @@ class Timelines:
 
     def empty(self, rows: Rows, life: object) -> None:
         """Have rows be filled anew that were written, of a generation whose `life` was this."""
-        if life is self.current.life:
-            kernel.empty(self.current.store, rows)
-        rows.filled[0] = rows.gone_filled[0] = 0
+        if life is not self.current.life:
+            rows.gone_filled[0] = 0
+        kernel.empty(self.current.store, rows)
 
     def checkpoint(self) -> None:
         """Write the keys changed since the last time to the journal, which then needs its log no more.

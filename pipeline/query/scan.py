@@ -26,8 +26,8 @@ _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
 _DATA, _GONE = 0, 2
 """Iceberg's numbers for a manifest of data files, and for a file that its snapshot removed."""
 _registered = 0
-MOST_KNOWN = 50_000
-"""Data files, of a few hundred bytes each, whose manifests are remembered."""
+MOST_KNOWN = 5_000
+"""Data files whose manifests are remembered: 6 KB each, with the bounds of seventeen columns."""
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,15 @@ def write_present(
         if not present[c, i]:
             continue
         if widths[c] == 0:
-            head = length_size(high[c, i], payload)
-            if head != 4:
-                out[at] = min(high[c, i], LONG)
-            if head != 1:
-                write_u32(out, at + head - 4, high[c, i])
-            copy_bytes(data, low[c, i], out, at + head, high[c, i])
-            at += head + high[c, i]
+            length = high[c, i]
+            if payload:
+                out[at] = min(length, LONG)
+                at += 1
+            if not payload or length >= LONG:
+                write_u32(out, at, length)
+                at += 4
+            copy_bytes(data, low[c, i], out, at, length)
+            at += length
         else:
             write_i64(out, at, low[c, i])
             if widths[c] == 16:
