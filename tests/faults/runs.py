@@ -110,7 +110,10 @@ def _open(place: Path, wanted: Deed) -> Lake:
     if wanted.now:
         time.time_ns = lambda: wanted.now * 1000
     pipeline.engine.checkpoints.LEAST_RECORDS = wanted.checkpoint_records
-    pipeline.engine.checkpoints.SLICES, pipeline.engine.checkpoints.LEAST_KEYS = 2, 1
+    pipeline.engine.checkpoints.SPREAD, pipeline.engine.checkpoints.LEAST_KEYS = (
+        2 * wanted.checkpoint_records,
+        1,
+    )
     pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
     pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS
     lake = Lake.open(place / "lake.yaml", {})

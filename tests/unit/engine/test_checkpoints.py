@@ -69,7 +69,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.engine.checkpoints.LEAST_RECORDS", 3)
     monkeypatch.setattr("pipeline.engine.checkpoints.MOST", 1)
     monkeypatch.setattr("pipeline.engine.checkpoints.LEAST_KEYS", 1)
-    monkeypatch.setattr("pipeline.engine.checkpoints.SLICES", 3)
+    monkeypatch.setattr("pipeline.engine.checkpoints.SPREAD", 9)
 
 
 def same_after_a_kill(before: Process, backend: MemoryState) -> None:
