@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,10 +101,7 @@ def speed(
     """Measure the table of speeds from Kafka, with a broker of its own."""
     from benchmarks.speed import SCENARIOS, measure, report
 
-    unknown = set(scenarios or ()) - set(SCENARIOS)
-    if unknown:
-        raise typer.BadParameter(f"no scenario {min(unknown)}; there are {', '.join(SCENARIOS)}")
-    result = measure(scenarios or list(SCENARIOS), runs, keep, profiled=stages)
+    result = measure(_known(scenarios, SCENARIOS), runs, keep, profiled=stages)
     _tell(result, report(result), save)
 
 
@@ -131,6 +129,22 @@ def rescale(
     from benchmarks.rescale import measure, report
 
     result = measure(keys or [1_000, 1_000_000], runs)
+    _tell(result, report(result), save)
+
+
+@bench_app.command("flink")
+def flink(
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Default: all that there are.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often.")] = 3,
+    memory: Annotated[str, typer.Option(help="Of each TaskManager.")] = "4g",
+    save: Save = None,
+) -> None:
+    """Measure the Flink job's table of speeds, on a stack of its own."""
+    from benchmarks.flink_speed import SCENARIOS, measure, report
+
+    result = measure(_known(scenarios, SCENARIOS), runs, memory)
     _tell(result, report(result), save)
 
 
@@ -235,6 +249,14 @@ def append_upsert(
     if save:
         draw(result, save.with_suffix(".png"))
     _tell(result, report(result, save.with_suffix(".png").name if save else None), save)
+
+
+def _known(names: list[str] | None, scenarios: Collection[str]) -> list[str]:
+    """The names of scenarios, all by default."""
+    unknown = set(names or ()) - set(scenarios)
+    if unknown:
+        raise typer.BadParameter(f"no scenario {min(unknown)}; there are {', '.join(scenarios)}")
+    return names or list(scenarios)
 
 
 def _tell(result: dict[str, Any], page: str, save: Path | None) -> None:

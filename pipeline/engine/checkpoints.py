@@ -13,8 +13,8 @@ import numpy as np
 from pipeline.engine.timelines import Timelines
 
 LEAST_RECORDS, MOST = 8_000_000, 4
-"""A checkpoint begins after as many logged records as there are segments, but not before so many, and after
-`MOST` times as many at the latest: it writes whole keys, and what is logged is applied again after a kill."""
+"""A checkpoint begins after twice as many logged records as there are segments, but not before so many, and
+after `MOST` times that at the latest: it writes whole keys; what is logged is applied again after a kill."""
 SPREAD, LEAST_KEYS = 8_000_000, 1000
 """Records over whose epochs a checkpoint is spread, so that even short ones hardly wait for it; fewer where
 an epoch would write few keys."""
@@ -52,7 +52,7 @@ class Checkpoints:
         timelines, due, self._due = self._timelines, self._due, 0
         if self._began is None:
             frozen = timelines.frozen
-            least = max(LEAST_RECORDS, min(timelines.current.segments, MOST * LEAST_RECORDS))
+            least = max(LEAST_RECORDS, min(2 * timelines.current.segments, MOST * LEAST_RECORDS))
             if self._logged < least or (frozen is not None and not frozen.written.is_set()):
                 return
             self._left = timelines.current.dirty()

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import Applied, new_rows
 from pipeline.errors import BitlakeError
 from pipeline.flink.errors import NewField
-from pipeline.flink.frames import END, End, end_of, group_of, joined, mark_of, records_of, split
+from pipeline.flink.frames import END, End, Mark, end_of, group_of, mark_of, records_of, split
 from pipeline.flink.idle import IdleKeys
 from pipeline.flink.letters import letters_frame
+from pipeline.flink.log import GroupLogs
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.rows import AT, DEAD, frame, framed, stopping
 from pipeline.flink.steps import MeasuredTimelines, Steps
@@ -38,7 +40,7 @@ from pipeline.temporal.change import NONE_GIVEN
 from pipeline.temporal.keys import HASH
 from pipeline.temporal.store import Ints
 from pipeline.versions.gather import gather
-from state.flink import FlinkKeys
+from state.flink import FlinkKeys, FlinkLog
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +170,8 @@ class Apply(KeyedProcessFunction):
             dated=config.valid_time is ValidTime.DATE,
             next_change=config.valid_end is ValidEnd.NEXT_CHANGE,
         )
+        log_state = runtime_context.get_map_state(MapStateDescriptor("log", BYTES, BYTES))
+        self._logs = GroupLogs(FlinkLog(log_state))
         self._begun: ValueState = runtime_context.get_state(ValueStateDescriptor("begun", Types.BOOLEAN()))
         self._rows = new_rows()
         self._own: defaultdict[int, list[Ints]] = defaultdict(list)
@@ -187,23 +191,20 @@ class Apply(KeyedProcessFunction):
         if mark is not None:
             yield from self._settled()
             yield from self._emitted()
-            self._timelines.write_keys(self._numbers(group))
-            self._leave(mark.checkpoint)
+            self._write(group, mark)
             return
         if self._forget:  # marks of all key groups have come, and so all keys are written
             self._timelines.forget()
             self._own.clear()
             self._forget = False
-        timelines, part = self._timelines, joined(value)
-        before = timelines.current.count
-        admitted = timelines.admit_changes(
-            part.changes, part.keys, part.key_start, part.key_hash, part.partition, NONE_GIVEN
-        )
-        after = timelines.current.count
-        if after > before:
-            self._own[group].append(np.arange(before, after))
+        timelines = self._timelines
+        with self._owned_by(group):
+            admitted = timelines.admit_frame(value)
+        self._logs.note(group, value)
+        if timelines.incomplete:
+            self._logs.rewrite(group)
         self._waiting.append(admitted)
-        self._changes_waiting += len(part.key_hash)
+        self._changes_waiting += admitted.changes.key.size
         if not timelines.incomplete or self._changes_waiting >= READ_BACK_CHANGES:
             yield from self._settled()
 
@@ -220,20 +221,38 @@ class Apply(KeyedProcessFunction):
         self._waiting.clear()
         self._changes_waiting = 0
 
-    def _leave(self, checkpoint: int) -> None:
-        """Leave idle keys of a key group to the tables."""
-        since = self._idle.since(checkpoint)
+    @contextmanager
+    def _owned_by(self, group: Any) -> Iterator[None]:
+        """Note that keys which are met now are of a key group."""
+        current = self._timelines.current
+        before = current.count
+        yield
+        if current.count > before:
+            self._own[group].append(np.arange(before, current.count))
+
+    def _write(self, group: Any, mark: Mark) -> None:
+        """Write down before a checkpoint what changed in a key group, and leave idle keys to the tables."""
+        since, timelines = self._idle.since(mark.checkpoint), self._timelines
+        used = timelines.current.used() // len(self._met)
+        if since is None and not self._logs.due(group, mark.of, used):
+            self._logs.write(group)
+            return
+        timelines.write_keys(self._numbers(group))
+        self._logs.drop(group)
         if since is not None:
-            self._steps.count("keys_left", self._timelines.leave_keys(since))
-            self._forget = self._forget or self._timelines.mostly_idle(since)
+            self._steps.count("keys_left", timelines.leave_keys(since))
+            self._forget = self._forget or timelines.mostly_idle(since)
 
     def _begin(self, group: int) -> None:
-        """Make sure that the state has what the tables held where the run began.
+        """Have in memory what a key group's log tells, or in the state what the tables held at first.
 
         A key group that no checkpoint has written yet is built from the tables, and so are all others of this
         subtask: they are written before the first checkpoint.
         """
-        if not self._begun.value():
+        if self._begun.value():
+            with self._owned_by(group):
+                self._timelines.restore(self._logs.read(group), self._plan.schema)
+        else:
             if not self._met and self._plan.snapshots:
                 self._build()
             self._begun.update(True)
@@ -249,7 +268,9 @@ class Apply(KeyedProcessFunction):
         edges = np.flatnonzero(np.diff(groups[order])) + 1
         for numbers in np.split(order, edges):
             if numbers.size:
-                self._own[int(groups[numbers[0]])].append(numbers)
+                group = int(groups[numbers[0]])
+                self._own[group].append(numbers)
+                self._logs.rewrite(group)
         log.info("built the state from the tables", extra={"dataset": plan.config.name, "keys": count})
 
     def _numbers(self, group: int) -> Ints:

@@ -1,12 +1,15 @@
 """The timelines of a subtask: its keys in memory, and in Flink's state before each checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from pipeline.engine.generation import PART
-from pipeline.engine.timelines import IDLE_SHARE, Lookups, Timelines
+from pipeline.engine.timelines import IDLE_SHARE, Applied, Lookups, Timelines, new_rows
+from pipeline.flink.frames import joined
+from pipeline.schema import DatasetSchema
 from pipeline.temporal import transfer
+from pipeline.temporal.change import NONE_GIVEN
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Bytes, Ints
 from state.flink import LEFT, FlinkKeys
 
@@ -23,6 +26,24 @@ class FlinkTimelines(Timelines):
         super().__init__(None, dated=dated, next_change=next_change)  # type: ignore[arg-type]
         self._state = state
         self._left: list[Ints] = []
+        self._written = new_rows()
+
+    def admit_frame(self, frame: bytes) -> Applied:
+        """Make the changes of a frame of one key group ready to be applied."""
+        part = joined(frame)
+        return self.admit_changes(
+            part.changes, part.keys, part.key_start, part.key_hash, part.partition, NONE_GIVEN
+        )
+
+    def restore(self, frames: Iterable[bytes], schema: DatasetSchema) -> None:
+        """Apply frames of one key group again that came since its keys were written; their rows are known."""
+        lookups = self.lookups
+        for frame in frames:
+            admitted = self.admit_frame(frame)
+            while admitted.done < admitted.changes.key.size:
+                Timelines.apply(self, admitted, schema, self._written)
+                self.empty(self._written, self.current.life)
+        self.lookups = lookups
 
     def bring(self, numbers: Ints) -> Lookups:
         """Bring new keys of one key group in, as far as the state has them.

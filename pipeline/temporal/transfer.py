@@ -9,7 +9,7 @@ value, and its value with zeros in a row as 0 and how many.
 from typing import NamedTuple
 
 from pipeline.temporal.change import meta_at
-from pipeline.temporal.jit import borrow, i64, inner, kernel, spliced
+from pipeline.temporal.jit import borrow, i64, inner, kernel, prefetch, spliced
 from pipeline.temporal.pages import aux_at, insert
 from pipeline.temporal.store import (
     AT_HOME,
@@ -36,6 +36,8 @@ from pipeline.temporal.store import (
 )
 from pipeline.temporal.values import claim, length_of, place_of
 
+FETCHED = 32
+"""Values of a list that are fetched before their turn."""
 LAST_BYTES = 8
 MOST_BYTES = 10
 """Of a whole number."""
@@ -234,6 +236,17 @@ def write_list(store: Store, lists: Lists, key: int, level: int, last: int, out:
     return at
 
 
+@inner
+def fetch_list(store: Store, lists: Lists, key: int, level: int) -> None:
+    """Have the first values of a list fetched, no more than the cache holds until they are written."""
+    base = store.keys[key * KEY_FIELDS + level]
+    if store.keys[key * KEY_FIELDS + level + 1] == 0:
+        return
+    first = lists.pages[base * PAGE_FIELDS + BASE]
+    for slot in range(first, first + min(lists.pages[base * PAGE_FIELDS + COUNT], FETCHED)):
+        prefetch(store.arena, place_of(lists.segments[slot * SEGMENT_FIELDS + VALUE]))
+
+
 @kernel
 def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
     """Write keys to `out`, which has room for them (`room_of`), one after the other.
@@ -243,6 +256,9 @@ def export(store: Store, numbers: Ints, starts: Ints, out: Bytes) -> None:
     store, to, at = borrow_store(store), borrow(out), 0
     for i in range(numbers.size):
         key = numbers[i]
+        if i + 1 < numbers.size:
+            fetch_list(store, store.parents, numbers[i + 1], PARENTS)
+            fetch_list(store, store.children, numbers[i + 1], CHILDREN)
         starts[i] = at
         last = store.keys[key * KEY_FIELDS + LAST]
         write_i64(to, at, last)

@@ -5,6 +5,7 @@ import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.TreeMap;
 import org.apache.flink.api.common.state.MapState;
 
 /** Many entries of a map state at once: what crosses from Python and back is one array of bytes. */
@@ -59,6 +60,19 @@ public final class States {
       }
     }
     return left;
+  }
+
+  /** All values in the order of their keys' bytes, each (length, bytes). */
+  public static byte[] values(MapState<byte[], byte[]> state) throws Exception {
+    Map<byte[], byte[]> sorted = new TreeMap<>(Arrays::compareUnsigned);
+    Iterable<Map.Entry<byte[], byte[]>> entries = state.entries();
+    if (entries != null) {
+      entries.forEach(entry -> sorted.put(entry.getKey(), entry.getValue()));
+    }
+    int size = sorted.values().stream().mapToInt(value -> Integer.BYTES + value.length).sum();
+    ByteBuffer out = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
+    sorted.values().forEach(value -> out.putInt(value.length).put(value));
+    return out.array();
   }
 
   private static byte[] next(ByteBuffer from) {

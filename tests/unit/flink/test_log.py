@@ -1,0 +1,155 @@
+"""The state of a subtask of the Flink job: after a failure at any time it goes on as if there had been none."""
+
+import copy
+import json
+import random
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from pipeline.decode import Decoder
+from pipeline.engine.changes import changes_of
+from pipeline.engine.timelines import new_rows
+from pipeline.flink.frames import split
+from pipeline.flink.log import GroupLogs
+from pipeline.flink.timelines import FlinkTimelines
+from pipeline.temporal.change import OPEN, R_BY_OFFSET, R_START, R_TO
+from pipeline.temporal.store import Ints
+from tests.faults.state import keys_in_memory, plain
+from tests.unit.decode.reading import column, dataset, decode, options
+
+SCHEMA = dataset(column("a", "long"), column("b"))
+GROUPS = np.arange(4)
+OPERATIONS = ("put", "put", "patch", "retract", "delete", "terminate")
+
+
+class States:
+    """Keyed state of all key groups; the `state.flink` that timelines and logs take, of the one at hand."""
+
+    def __init__(self) -> None:
+        self.at = -1
+        self.values = defaultdict[int, dict[bytes, bytes]](dict)
+        self.logs = defaultdict[int, dict[int, bytes]](dict)
+        self.written = 0
+
+    def keys(self, keys: list[bytes]) -> list[bytes | None]:
+        return [self.values[self.at].get(key) for key in keys]
+
+    def store(self, keys: list[bytes], values: list[bytes]) -> None:
+        self.values[self.at] |= zip(keys, values, strict=True)
+        self.written += sum(map(len, values))
+
+    def entries(self) -> list[bytes]:
+        return [entry for _, entry in sorted(self.logs[self.at].items())]
+
+    def append(self, number: int, entry: bytes) -> None:
+        assert number not in self.logs[self.at]
+        self.logs[self.at][number] = entry
+        self.written += len(entry)
+
+    def clear(self) -> None:
+        self.logs[self.at].clear()
+
+
+class Subtask:
+    """Applies frames as the job does, without Flink."""
+
+    def __init__(self, states: States) -> None:
+        self.states, self.logs = states, GroupLogs(states)
+        self.timelines = FlinkTimelines(states, dated=False, next_change=True)  # type: ignore[arg-type]
+        self.rows, self.own = new_rows(), defaultdict[int, list[Ints]](list)
+
+    def take(self, group: int, frame: bytes) -> list[list[int]]:
+        """Apply a frame; the version rows that it leaves, without what refers to memory."""
+        before = self.begin(group)
+        self.logs.note(group, frame)
+        admitted = self.timelines.admit_frame(frame)
+        self.own[group].append(np.arange(before, self.timelines.current.count))
+        self.timelines.apply(admitted, SCHEMA, self.rows)
+        fields = self.rows.fields[: int(self.rows.filled[0])]
+        rows = [row[R_START : R_BY_OFFSET if row[R_TO] == OPEN else None] for row in fields.tolist()]
+        self.timelines.empty(self.rows, self.timelines.current.life)
+        return rows
+
+    def begin(self, group: int) -> int:
+        self.states.at = group
+        before = self.timelines.current.count
+        if group not in self.own:
+            self.timelines.restore(self.logs.read(group), SCHEMA)
+            self.own[group].append(np.arange(before, self.timelines.current.count))
+        return self.timelines.current.count
+
+    def mark(self) -> None:
+        for group in GROUPS.tolist():
+            self.begin(group)
+            if self.logs.due(group, group, used=0):
+                self.timelines.write_keys(np.concatenate(self.own[group]))
+                self.logs.drop(group)
+            else:
+                self.logs.write(group)
+
+
+def frames_of(luck: random.Random, decoder: Decoder, first: int, clock: int) -> list[tuple[int, bytes]]:
+    n = luck.randrange(1, 12)
+    lines = [
+        json.dumps(
+            {
+                "k": luck.choice("ABCDEFGH"),
+                "v": f"2024-01-{luck.randrange(1, 20):02}",
+                "op": luck.choice(OPERATIONS),
+                "a": luck.randrange(3),
+                "b": "x" * luck.randrange(300),
+            }
+        )
+        for _ in range(n)
+    ]
+    batch, offsets, clocks = decode(decoder, *lines), np.arange(first, first + n), np.full(n, clock)
+    assert not batch.status.any()
+    return split(batch, changes_of(batch, offsets, clocks), clocks, luck.randrange(2), GROUPS)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_subtask_that_fails_goes_on_where_its_last_checkpoint_was(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.flink.log.LEAST_BYTES", 6000)
+    luck, decoder = random.Random(seed), Decoder(SCHEMA, options())
+    frames = [
+        frame for turn in range(60) for frame in frames_of(luck, decoder, 12 * turn, luck.randrange(5000))
+    ]
+    steady = Subtask(States())
+    wanted = [steady.take(*frame) for frame in frames]
+    subtask, done, saved, logged = Subtask(States()), 0, (0, States()), 0
+    while done < len(frames):
+        assert subtask.take(*frames[done]) == wanted[done]
+        done += 1
+        if luck.random() < 0.15:
+            subtask.mark()
+            logged += sum(map(len, subtask.states.logs.values()))
+            saved = done, copy.deepcopy(subtask.states)
+        if luck.random() < 0.05:
+            done, subtask = saved[0], Subtask(copy.deepcopy(saved[1]))
+    for group in GROUPS.tolist():
+        subtask.begin(group)
+    assert plain(keys_in_memory(subtask.timelines)) == plain(keys_in_memory(steady.timelines))
+    assert logged > 0
+    assert any(subtask.states.values.values()), "no keys were written: the logs were never long"
+
+
+def test_a_checkpoint_writes_what_came_however_long_the_history_is() -> None:
+    decoder, subtask = Decoder(SCHEMA, options()), Subtask(States())
+
+    def send(first: int, days: list[str]) -> None:
+        lines = [json.dumps({"k": "A", "v": day, "a": 1, "b": day}) for day in days]
+        batch, offsets = decode(decoder, *lines), np.arange(first, first + len(days))
+        for frame in split(batch, changes_of(batch, offsets, offsets), offsets, 0, GROUPS):
+            subtask.take(*frame)
+
+    every_day = np.arange("1990-01-01", "2020-01-01", dtype="datetime64[D]").astype(str).tolist()
+    send(0, every_day)
+    subtask.mark()
+    before = subtask.states.written
+    send(len(every_day), ["2001-05-05"])
+    subtask.mark()
+    assert 0 < subtask.states.written - before < 500
