@@ -109,11 +109,9 @@ def follow(place: Path, text: str) -> dict[str, Any]:
 def _open(place: Path, wanted: Deed) -> Lake:
     if wanted.now:
         time.time_ns = lambda: wanted.now * 1000
-    pipeline.engine.checkpoints.LEAST_RECORDS = wanted.checkpoint_records
-    pipeline.engine.checkpoints.SPREAD, pipeline.engine.checkpoints.LEAST_KEYS = (
-        2 * wanted.checkpoint_records,
-        1,
-    )
+    checkpoints = pipeline.engine.checkpoints
+    checkpoints.LEAST_RECORDS, checkpoints.MOST = wanted.checkpoint_records, 1
+    checkpoints.SPREAD, checkpoints.LEAST_KEYS = wanted.checkpoint_records, 1
     pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
     pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS
     lake = Lake.open(place / "lake.yaml", {})

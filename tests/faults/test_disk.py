@@ -54,7 +54,8 @@ def survives(
     }
     story = Story(tmp_path, forks, seed_of(folder, point), kind=kind, settings=settings, checkpoint_records=5)
     error = "StateUnavailable" if folder == "state" else "Unavailable"
-    message = story.place.refused(story.mishap(f"fill@{point}:2={full}"), error)
+    time = 1 if point in CHECKPOINT_POINTS else 2
+    message = story.place.refused(story.mishap(f"fill@{point}:{time}={full}"), error)
     assert "written" in message
     (full / FILLER).unlink()
     story.ends_well()

@@ -252,7 +252,8 @@ class Story:
         source = type("Source", (SimulatedSource,), {"world": self.world, "topic": self._topic})
         file = type("File", (SimulatedFile,), {"contents": self._files})
         modules = {"run__open_source": source, "load__FileSource": file}
-        modules |= {"checkpoints__LEAST_RECORDS": self.plan.checkpoint_records, "checkpoints__LEAST_KEYS": 1}
+        modules |= {"checkpoints__LEAST_RECORDS": self.plan.checkpoint_records, "checkpoints__MOST": 1}
+        modules |= {"checkpoints__SPREAD": 3 * self.plan.checkpoint_records, "checkpoints__LEAST_KEYS": 1}
         modules |= {"dataset__LEAST_SWEEP_SECONDS": 1.0}
         with engine_in(self.world, self.outside, lambda p: self.disk.open(self.world, p), **modules):
             self._judge = Judge(self.lake.config, lifts=self.plan.lifts)
