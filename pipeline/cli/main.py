@@ -94,12 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with errors_told():
             app(arguments, prog_name="bitlake")
     except SystemExit as ended:
-        if settings.answered and arguments is None and not ended.code:
-            _leave()
+        # DuckDB would tell of objects that it calls leaked.
+        if arguments is None and (settings.answered or "duckdb" in sys.modules):
+            _leave(ended.code)
         raise
 
 
-def _leave() -> None:
+def _leave(code: object) -> None:
     """End the process without taking a thousand modules apart, which costs a fifth of a question's time."""
     try:
         sys.stdout.flush()
@@ -107,4 +108,4 @@ def _leave() -> None:
     except OSError:  # the interpreter tells of it
         return
     atexit._run_exitfuncs()
-    os._exit(0)
+    os._exit(code if isinstance(code, int) else int(code is not None))

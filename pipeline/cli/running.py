@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,8 @@ def run(
     ] = False,
 ) -> None:
     """Follow Kafka topics until stopped: by SIGTERM or Ctrl-C, once what was read is committed."""
+    # Arrow's own allocator keeps megabytes for threads that came and went, as they do with each epoch.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     import_engine("pipeline.engine.run")
     from pipeline.cli.progress import Lines, LoadWatcher, Silence
     from pipeline.lake import Lake

@@ -20,6 +20,7 @@ from tenacity import (
 )
 
 from pipeline.errors import BitlakeError, Unavailable
+from pipeline.retries import repeat
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Patience:
             before_sleep=self._tell,
             reraise=True,
         )
-        result = retrying(action)
+        result = repeat(retrying, action)
         self.told(None)
         return result
 

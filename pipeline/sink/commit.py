@@ -18,6 +18,7 @@ from tenacity import (
 )
 
 from pipeline.errors import Refused
+from pipeline.retries import repeat
 from pipeline.sink.catalog import TRANSIENT
 from pipeline.sink.epoch import EPOCH, WRITE, newest_summary
 
@@ -68,7 +69,7 @@ class EpochCommit:
             before_sleep=self._log,
             reraise=True,
         )
-        return bool(retrying(self._try, _Once(self._table)))
+        return repeat(retrying, self._try, _Once(self._table))
 
     @property
     def _name(self) -> str:

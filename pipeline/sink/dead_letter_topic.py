@@ -30,6 +30,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from pipeline.errors import BadConfiguration, BitlakeError, Unavailable
+from pipeline.retries import repeat
 from pipeline.source.kafka.cluster import Cluster, Topic
 from pipeline.source.kafka.connection import ConnectionLost, problem
 from pipeline.source.kafka.properties import client_settings
@@ -124,7 +125,7 @@ class DeadLetterTopic:
             reraise=True,
         )
         try:
-            return retrying(ask)
+            return repeat(retrying, ask)
         except ConnectionLost as error:
             raise Unavailable(
                 f"dead letters can't be sent to Kafka: {error}",

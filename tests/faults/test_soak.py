@@ -25,6 +25,8 @@ RATE, LOOK_AFTER = 60, 60
 """Records a second, and after how many seconds others look after the tables."""
 TABLES = ("ref.bonds", "ref.bonds__calls", "bitlake.dead_letters")
 SETTINGS = {"commit": {"records": 100_000, "seconds": 1}, "state_memory": "64KB", **NO_LIFTS}
+POOLED = 8
+"""Threads that Arrow's and pyiceberg's pools may still start, as they are needed at the same time."""
 MOST_GROWTH, MOST_BYTES = 0.05, 16 << 20
 """Of memory, from the first third to the last: the one and the other."""
 
@@ -66,4 +68,4 @@ def test_soak(tmp_path: Path, forks: Forks, broker: Kafka) -> None:
     assert scraped["bitlake_records_total"] == len(feed.sent)
     assert growth.pss[1] <= growth.pss[0] * (1 + MOST_GROWTH) + MOST_BYTES, growth
     assert growth.files[1] <= growth.files[0] + 4, growth
-    assert growth.threads[1] <= growth.threads[0], growth
+    assert growth.threads[1] <= growth.threads[0] + POOLED, growth

@@ -19,11 +19,13 @@ class Time:
     Attributes:
         field: the field.
         form: ``date``, ``timestamp``, ``local`` (no offset) or ``integer``.
+        known: how many records have a time there.
         unit: of integers.
     """
 
     field: Field
     form: str
+    known: int
     unit: str = ""
 
     @property
@@ -37,26 +39,30 @@ class Time:
 
 
 def times_of(table: Table) -> list[Time]:
-    """Every field whose values are all times; integers only where the name says so too."""
+    """Every field of times; where the name says so too, also integers, and texts of which a few are none."""
     return [time for field in table.fields.values() if (time := _time(field))]
 
 
 def _time(field: Field) -> Time | None:
-    if field.kinds == {str}:
-        form = time_form(field.present)
-        return Time(field, form) if form else None
     named = names.from_score(field.path) > 0 or names.to_score(field.path) > 0 or names.says_known(field.path)
+    if field.kinds == {str}:
+        known = field.present
+        if named and not time_form(known):
+            known = [value for value in known if time_form([value])]
+        form = time_form(known) if len(known) >= _MOST * len(field.present) else ""
+        return Time(field, form, len(known)) if form else None
     if field.kinds == {int} and (named or "timestamp" in names.words(field.path)):
         unit = integer_unit(field.present)
-        return Time(field, "integer", unit) if unit else None
+        return Time(field, "integer", len(field.present), unit) if unit else None
     return None
 
 
 def choose_from(times: list[Time]) -> tuple[Time, str] | None:
     """The start of valid time and why, if any field can be it."""
-    whole = [time for time in times if len(time.field.present) >= _ENOUGH * len(time.field.values)]
-    if not whole:
-        return _fullest(times)
+    whole = [time for time in times if time.known >= _ENOUGH * len(time.field.values)]
+    fullest = _fullest(times)
+    if not any(names.from_score(time.path) >= _NAMED for time in whole) and (fullest or not whole):
+        return fullest
     # of equally good names the one nearer to the top, then the earlier one
     best = max(whole, key=lambda time: (names.from_score(time.path), -len(time.path)))
     if names.from_score(best.path) >= _NAMED:
@@ -67,16 +73,16 @@ def choose_from(times: list[Time]) -> tuple[Time, str] | None:
 
 
 def _fullest(times: list[Time]) -> tuple[Time, str] | None:
-    """Where no time is in every record, as in a short sample with a broken one: one that most have."""
+    """One that most records have and that is named so, as in a short sample with a broken one."""
     named = [
         time
         for time in times
-        if names.from_score(time.path) >= _NAMED and len(time.field.present) >= _MOST * len(time.field.values)
+        if names.from_score(time.path) >= _NAMED and time.known >= _MOST * len(time.field.values)
     ]
     if not named:
         return None
-    best = max(named, key=lambda time: (len(time.field.present), names.from_score(time.path)))
-    lacking = len(best.field.values) - len(best.field.present)
+    best = max(named, key=lambda time: (time.known, names.from_score(time.path)))
+    lacking = len(best.field.values) - best.known
     return best, f"named like the start of validity; {lacking:,} without it, which would become dead letters"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.conftest import LAKE
+
 HEAVY = {
     "benchmarks.workload",
     "currency_converter",
@@ -68,3 +70,16 @@ def test_a_long_answer_is_whole_when_the_process_leaves_early(lake):
     done = run("sql", "SELECT range AS n FROM range(200000)", "--output", "csv")
     assert len(done.stdout.splitlines()) == 200_001
     assert done.stdout.endswith("\n199999\n")
+
+
+def test_a_load_with_dead_letters_tells_of_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("lake.yaml").write_text(LAKE)
+    Path("broken.jsonl").write_text("{\n")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
+    command += ["load", "bonds", "broken.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "the record is a dead letter" in done.stderr
+    assert "leaked" not in done.stderr

@@ -322,3 +322,13 @@ def test_fields_that_may_name_an_element_are_told(tmp_path: Path) -> None:
     records = [{"isin": f"A{i}", "from": "2024-01-01", "ratings": ratings} for i in range(3)]
     _, text = inferred(records, tmp_path)
     assert "# the position is the key; agency or grade, if it names an element" in text
+
+
+def test_a_short_sample_with_a_broken_date_still_has_its_valid_time(tmp_path: Path) -> None:
+    """The end alone is in every record: it is not taken for the start."""
+    records = [{"lei": f"L{i % 3}", "period": {"from": day(i), "to": day(i + 9)}, "n": i} for i in range(6)]
+    records[4]["period"]["from"] = "not a date"  # type: ignore[index]
+    config, text = inferred(records, tmp_path)
+    assert (config.valid_from, config.valid_to) == (("period", "from"), ("period", "to"))
+    assert config.valid_time == "date"
+    assert "1 without it, which would become dead letters" in text
