@@ -72,16 +72,21 @@ def some_long(quick: str, points: tuple[str, ...]) -> list[Any]:
     return [quick, *(pytest.param(point, marks=long) for point in points if point != quick)]
 
 
+def time_of(point: str) -> str:
+    """The first checkpoint, or the second epoch."""
+    return f"{point}:{1 if point in CHECKPOINT_POINTS else 2}"
+
+
 @fault(KILL_POSTGRESQL)
 @pytest.mark.parametrize("point", some_long("between-commits", (*EPOCH_POINTS, *CHECKPOINT_POINTS)))
 def test_killed_on_postgresql(point: str, on_postgres: Tell) -> None:
-    on_postgres(seed_of(point), checkpoint_records=5).kill(f"{point}:2").ends_well()
+    on_postgres(seed_of(point), checkpoint_records=5).kill(time_of(point)).ends_well()
 
 
 @fault(KILL_REST)
 @pytest.mark.parametrize("point", some_long("between-commits", (*EPOCH_POINTS, *CHECKPOINT_POINTS)))
 def test_killed_on_rest_and_s3(point: str, on_rest: Tell) -> None:
-    on_rest(seed_of(point), checkpoint_records=5).kill(f"{point}:2").ends_well()
+    on_rest(seed_of(point), checkpoint_records=5).kill(time_of(point)).ends_well()
 
 
 @long
