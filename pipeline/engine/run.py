@@ -1,5 +1,6 @@
 """Following topics, each dataset on threads of its own: until stopped, or until the end at the start."""
 
+import gc
 import logging
 import math
 import threading
@@ -21,6 +22,9 @@ from state import LocalState
 
 log = logging.getLogger(__name__)
 
+COLLECT_SECONDS = 60.0
+"""Between full collections: pyiceberg's commits leave cycles with tables' metadata in them, and Python by
+itself would look for them only once they are a quarter of all objects."""
 PATIENCE_SECONDS = 300.0
 """For servers that are away, where the end is waited for; a service waits until it is stopped."""
 LEAST_BUFFER, BUFFER_OF_EACH, MOST_BUFFER = 32 << 20, 4 << 20, 256 << 20
@@ -73,7 +77,9 @@ class Run:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(COLLECT_SECONDS)
+                    gc.collect()
         if self._failures:
             raise self._failures[0]
         return self._summary
