@@ -191,7 +191,8 @@ class Apply(KeyedProcessFunction):
         if mark is not None:
             yield from self._settled()
             yield from self._emitted()
-            self._write(group, mark)
+            with self._steps.timed("write_state"):
+                self._write(group, mark)
             return
         if self._forget:  # marks of all key groups have come, and so all keys are written
             self._timelines.forget()

@@ -20,7 +20,6 @@ from pipeline.flink.timelines import FlinkTimelines
 from pipeline.logs import LogFormat, configure_logs
 from pipeline.schema import DatasetSchema
 from pipeline.temporal.change import OPERATIONS, Rows
-from pipeline.temporal.store import Ints
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +119,6 @@ class MeasuredTimelines(FlinkTimelines):
         self._steps.count("strayed_keys", admitted.strayed - strayed)
         self._tell_lookups()
         return done
-
-    def write_keys(self, numbers: Ints) -> None:
-        """Write keys to the state, and tell how long that took."""
-        with self._steps.timed("write_state"):
-            super().write_keys(numbers)
 
     def _tell_lookups(self) -> None:
         now, told = self.lookups, self._told
