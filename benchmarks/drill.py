@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.append_upsert.servers import cpu_seconds, servers
+from benchmarks.append_upsert.servers import cpu_seconds, cpu_since, servers
 from benchmarks.append_upsert.subjects import Subject
 from benchmarks.figures import surroundings, table
 from benchmarks.runner import bitlake, command, committed, machine, versions
@@ -146,16 +146,16 @@ class _Drill:
         up = _minute(datetime.now(UTC) + _LEAD)
         with self._keeper(scaling.lines(up)) as told:
             scaled_up = self._scaled(told, up)
-            used, begun = cpu_seconds(self._stack), time.time()
+            before, begun = cpu_seconds(self._stack), time.time()
             last = traffic.burst(records)
-            seen, spent = self._seen(last), cpu_seconds(self._stack)
+            seen, used = self._seen(last), cpu_since(self._stack, before)
             scaled_down = self._scaled(told, up + timedelta(minutes=scaling.minutes))
         bitlake(self._folder, "submit", "--stop")
         return {
             "scale_up": scaled_up,
             "burst": {"records": records, "sending_seconds": round(last - begun, 3)},
             **seen,
-            "cpu_seconds": {kind: round(spent[kind] - used.get(kind, 0.0), 2) for kind in spent},
+            "cpu_seconds": used,
             "scale_down": scaled_down,
             "sent": traffic.sent,
             "committed": committed(self._folder),

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
-
-from benchmarks.append_upsert.servers import cpu_seconds, servers
+from benchmarks.append_upsert.job import checkpoints_of
+from benchmarks.append_upsert.servers import cpu_seconds, cpu_since, servers
 from benchmarks.append_upsert.subjects import Subject
 from benchmarks.figures import surroundings, table
 from benchmarks.runner import bitlake, committed, machine, versions
@@ -35,14 +34,12 @@ class Scenario:
         workload: the topic.
         task_managers: how many, and so the job's parallelism.
         pinned: each TaskManager has a processor that the other ones don't use.
-        mode: of the table.
     """
 
     what: str
     workload: Workload
     task_managers: int = 1
     pinned: bool = False
-    mode: str = "append"
 
 
 _REFERENCE = Workload(records=5_000_000, children=False)
@@ -83,7 +80,7 @@ def measure(names: Sequence[str], runs: int, memory: str) -> dict[str, Any]:
                 Path(folder) / "stack", scenario.task_managers, memory, pinned=scenario.pinned
             ) as stack:
                 _run(stack, place, _WARM_UP, Subject(f"warm_up_{number}", "append"))
-                subject = Subject(f"{name}_{number}", scenario.mode)
+                subject = Subject(f"{name}_{number}", "append")
                 taken[name].append(_run(stack, place, scenario.workload, subject))
     return found | {"scenarios": {name: {**asdict(SCENARIOS[name]), "runs": taken[name]} for name in names}}
 
@@ -104,21 +101,18 @@ def _run(stack: Stack, place: Path, workload: Workload, subject: Subject) -> dic
             seen.append((now, done))
         if now - begun > _PATIENCE:
             raise BitlakeError(f"{done} of {workload.records} records were committed in {_PATIENCE:.0f} s")
-    after = cpu_seconds(stack)
-    told = requests.get(f"{stack.job_manager.rest}/jobs/{job}/checkpoints", timeout=30).json()
-    checkpoints = [one for one in told["history"] if one["status"] == "COMPLETED"]
+    used = cpu_since(stack, before)
+    checkpoints, counts = checkpoints_of(stack, job)
     bitlake(folder, "submit", "--stop")
     return {
         "seconds": round(seen[-1][0] - begun, 2),
         "steady": _steady(seen),
         "commits": [[round(at - begun, 2), done] for at, done in seen],
-        "cpu_seconds": {kind: round(after[kind] - before.get(kind, 0.0), 2) for kind in after},
+        "cpu_seconds": used,
         "checkpoints": {
-            "completed": told["counts"]["completed"],
-            "failed": told["counts"]["failed"],
+            **counts,
             "seconds": [one["end_to_end_duration"] / 1000 for one in checkpoints],
             "written_bytes": [one["checkpointed_size"] for one in checkpoints],
-            "state_bytes": max((one["state_size"] for one in checkpoints), default=0),
         },
     }
 

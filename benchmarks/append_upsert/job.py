@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from benchmarks.append_upsert.servers import cpu_seconds
+from benchmarks.append_upsert.servers import cpu_seconds, cpu_since
 from benchmarks.runner import command
 from pipeline.errors import BitlakeError
 from stack.stack import Stack
@@ -41,23 +41,31 @@ def run(stack: Stack, folder: Path, table: str, parallelism: int) -> dict[str, A
         raise BitlakeError(
             f"the job failed: {done.stderr[-3000:]}", next_step=f"see the logs in {stack.folder}"
         )
-    wall, after = time.monotonic() - begun, cpu_seconds(stack)
+    wall, used = time.monotonic() - begun, cpu_since(stack, before)
     job = json.loads(done.stdout.splitlines()[-1])["job"]
     told = requests.get(f"{stack.job_manager.rest}/jobs/{job}", timeout=30).json()
-    checkpoints = requests.get(f"{stack.job_manager.rest}/jobs/{job}/checkpoints", timeout=30).json()
-    completed = [one for one in checkpoints["history"] if one["status"] == "COMPLETED"]
+    completed, counts = checkpoints_of(stack, job)
     commits = [milliseconds / 1000 for log, start in logs for milliseconds in commits_of(table, log, start)]
     return {
         "wall_seconds": round(wall, 3),
         "job_seconds": told["duration"] / 1000,
-        "cpu_seconds": {kind: round(after[kind] - before.get(kind, 0.0), 2) for kind in after},
+        "cpu_seconds": used,
         "checkpoints": {
-            "completed": checkpoints["counts"]["completed"],
-            "failed": checkpoints["counts"]["failed"],
-            "state_bytes": max((one["state_size"] for one in completed), default=0),
+            **counts,
             **_spread([one["end_to_end_duration"] / 1000 for one in completed]),
         },
         "commits": {"count": len(commits), **_spread(commits)},
+    }
+
+
+def checkpoints_of(stack: Stack, job: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The last completed checkpoints as Flink has them; how many completed and failed, the largest state."""
+    told = requests.get(f"{stack.job_manager.rest}/jobs/{job}/checkpoints", timeout=30).json()
+    completed = [one for one in told["history"] if one["status"] == "COMPLETED"]
+    return completed, {
+        "completed": told["counts"]["completed"],
+        "failed": told["counts"]["failed"],
+        "state_bytes": max((one["state_size"] for one in completed), default=0),
     }
 
 

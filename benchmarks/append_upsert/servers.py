@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,11 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
             spent = _cpu(server.identity.pid)
             found[server.kind] = found.get(server.kind, 0.0) + spent
     return found
+
+
+def cpu_since(stack: Stack, before: Mapping[str, float]) -> dict[str, float]:
+    """What each kind of server has used since `cpu_seconds` gave `before`."""
+    return {kind: round(spent - before.get(kind, 0.0), 2) for kind, spent in cpu_seconds(stack).items()}
 
 
 def _cpu(pid: int) -> float:

@@ -64,4 +64,4 @@ class Checkpoints:
 
     def start_anew(self) -> None:
         """All keys are written, or will be: nothing is logged yet."""
-        self._logged, self._began, self._left = 0, None, _NONE
+        self._logged, self._due, self._began, self._left = 0, 0, None, _NONE

@@ -126,6 +126,15 @@ class FlinkPlace:
     def submit(self, *words: str) -> str:
         return str(self.bitlake("submit", *words)["job"])
 
+    def write_in_turn(self, first: int, then: int) -> None:
+        """A job writes to the end of the topic, then `bitlake run`; the rows are the model's each time."""
+        self.topic.grow(first)
+        self.submit("--until-end", "--wait")
+        self.check()
+        self.topic.grow(then)
+        self.bitlake("run", "--until-end", "--take-over")
+        self.check()
+
     def read_all(self) -> None:
         """Wait until a job that goes on has committed everything."""
 

@@ -32,12 +32,7 @@ def test_rows_are_the_models_and_pass_from_runtime_to_runtime(
     catalog = {"name": "lake", **postgres.sql_catalog(stack.server(SeaweedFS))}
     entry = BONDS | {"mode": mode, "on_new_field": "ignore"}
     place = FlinkPlace(tmp_path, stack, entry, seed=91, settings={"catalog": catalog})
-    place.topic.grow(80)
-    place.submit("--until-end", "--wait")
-    place.check()
-    place.topic.grow(30)
-    place.bitlake("run", "--until-end", "--take-over")
-    place.check()
+    place.write_in_turn(80, 30)
     place.topic.grow(30)
     place.submit()
     place.read_all()

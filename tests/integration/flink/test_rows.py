@@ -17,12 +17,7 @@ def test_rows_are_the_models_and_pass_from_runtime_to_runtime(
     stack: Background, tmp_path: Path, mode: str
 ) -> None:
     place = FlinkPlace(tmp_path, stack, BONDS | {"mode": mode}, seed=11)
-    place.topic.grow(120)
-    place.submit("--until-end", "--wait")
-    place.check()
-    place.topic.grow(40)
-    place.bitlake("run", "--until-end", "--take-over")
-    place.check()
+    place.write_in_turn(120, 40)
     place.topic.grow(40)
     place.submit("--until-end", "--wait")
     place.check()

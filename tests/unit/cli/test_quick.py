@@ -34,9 +34,9 @@ main()
 """
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str, code: str = RUN) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", RUN, *words]
+    command = [sys.executable, "-c", code, *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=120)
 
 
@@ -76,10 +76,6 @@ def test_a_load_with_dead_letters_tells_of_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("lake.yaml").write_text(LAKE)
     Path("broken.jsonl").write_text("{\n")
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
-    command += ["load", "bonds", "broken.jsonl"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = run("load", "bonds", "broken.jsonl", code="from pipeline.cli.main import main; main()")
     assert "the record is a dead letter" in done.stderr
     assert "leaked" not in done.stderr
