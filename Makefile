@@ -29,7 +29,7 @@ help:  ## what each target does
 demo: $(VENV)/.embedded  ## everything local on real data, with answers and a picture
 	$(BIN)/bitlake demo
 
-test: lint $(VENV)/.dev  ## lint, fast tests, and the tests against real servers: those wait while the others work
+test: lint $(VENV)/.dev .venv-all/.all  ## lint, fast tests, and the tests against real servers: those wait while the others work
 	$(BIN)/python -m pipeline.engine.warm
 	$(PARALLEL) -m "not long"
 

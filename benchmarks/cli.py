@@ -139,12 +139,13 @@ def flink(
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often.")] = 3,
     memory: Annotated[str, typer.Option(help="Of each TaskManager.")] = "4g",
+    keep: Annotated[Path | None, typer.Option(help="A folder for the servers and their data.")] = None,
     save: Save = None,
 ) -> None:
     """Measure the Flink job's table of speeds, on a stack of its own."""
     from benchmarks.flink_speed import SCENARIOS, measure, report
 
-    result = measure(_known(scenarios, SCENARIOS), runs, memory)
+    result = measure(_known(scenarios, SCENARIOS), runs, memory, keep)
     _tell(result, report(result), save)
 
 

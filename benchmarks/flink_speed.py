@@ -1,9 +1,11 @@
 """The Flink job's table of speeds: a steady state, one and two processors, checkpoints of a large state."""
 
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,17 @@ from benchmarks.figures import surroundings, table
 from benchmarks.runner import bitlake, committed, machine, versions
 from benchmarks.topics import Filling, described, kafka_of, topic
 from benchmarks.workload import Workload
+from pipeline.config import load_config
 from pipeline.errors import BitlakeError
+from pipeline.sink.catalog import open_catalog
+from pipeline.sink.flink_positions import positions_table
 from stack.stack import Stack
 
 _CHECKPOINT = "10s"
 """Flink's interval."""
-_LOOK, _PATIENCE = 0.5, 1200.0
-_WARM_UP = Workload(records=20_000, keys=1000, children=False)
+_SERVERS = ("kafka", "seaweedfs", "flink")
+_LOOK, _PATIENCE = 3.0, 1200.0
+_WARM_UP = Workload(records=2_000_000, keys=1000, children=False)
 """Java compiles, and Python loads, what runs for the first time: that is not measured."""
 
 
@@ -34,12 +40,14 @@ class Scenario:
         workload: the topic.
         task_managers: how many, and so the job's parallelism.
         pinned: each TaskManager has a processor that the other ones don't use.
+        confined: all other servers, and the benchmark, have only the TaskManagers' processors too.
     """
 
     what: str
     workload: Workload
     task_managers: int = 1
     pinned: bool = False
+    confined: bool = False
 
 
 _REFERENCE = Workload(records=5_000_000, children=False)
@@ -47,6 +55,9 @@ SCENARIOS = {
     "steady": Scenario("one TaskManager on all processors", _REFERENCE),
     "one": Scenario("one TaskManager, pinned to a processor", _REFERENCE, pinned=True),
     "two": Scenario("two TaskManagers, each pinned to its processor", _REFERENCE, 2, pinned=True),
+    "confined": Scenario(
+        "one TaskManager and all else on one processor", _REFERENCE, pinned=True, confined=True
+    ),
     "million": Scenario("a million keys", Workload(3_000_000, 1_000_000, children=False)),
     "deep": Scenario(
         "100 keys with 10,000 segments each, retroactive changes anywhere",
@@ -55,13 +66,14 @@ SCENARIOS = {
 }
 
 
-def measure(names: Sequence[str], runs: int, memory: str) -> dict[str, Any]:
+def measure(names: Sequence[str], runs: int, memory: str, keep: Path | None) -> dict[str, Any]:
     """Run the job over each scenario's topic, on a stack of its own.
 
     Args:
         names: of `SCENARIOS`, run in this order.
         runs: how often all of them.
         memory: of each TaskManager.
+        keep: where the servers and their data are; with none, nothing is left behind.
     """
     found: dict[str, Any] = {
         "machine": machine(),
@@ -73,41 +85,60 @@ def measure(names: Sequence[str], runs: int, memory: str) -> dict[str, Any]:
         },
     }
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory(prefix="bitlake-flink-") as folder:
-        for number, name in enumerate([name for _ in range(runs) for name in names]):
-            scenario, place = SCENARIOS[name], Path(folder) / str(number)
-            with servers(
-                Path(folder) / "stack", scenario.task_managers, memory, pinned=scenario.pinned
-            ) as stack:
-                _run(stack, place, _WARM_UP, Subject(f"warm_up_{number}", "append"))
-                subject = Subject(f"{name}_{number}", "append")
-                taken[name].append(_run(stack, place, scenario.workload, subject))
+    with tempfile.TemporaryDirectory(prefix="bitlake-flink-") as fresh:
+        home = keep or Path(fresh)
+        for name in [name for _ in range(runs) for name in names]:
+            taken[name].append(_measured(home, SCENARIOS[name], memory))
     return found | {"scenarios": {name: {**asdict(SCENARIOS[name]), "runs": taken[name]} for name in names}}
 
 
-def _run(stack: Stack, place: Path, workload: Workload, subject: Subject) -> dict[str, Any]:
+def _measured(home: Path, scenario: Scenario, memory: str) -> dict[str, Any]:
+    """Run a scenario on servers that have just started."""
+    number, count = int(time.time()) % 1_000_000, scenario.task_managers
+    with (
+        servers(home / "stack", count, memory, pinned=scenario.pinned, names=_SERVERS) as stack,
+        tempfile.TemporaryDirectory() as place,
+        _confined(stack, range(count)) if scenario.confined else nullcontext(),
+    ):
+        _run(stack, Path(place), _WARM_UP, Subject(f"w{number}", "append"), count)
+        return _run(stack, Path(place), scenario.workload, Subject(f"b{number}", "append"), count)
+
+
+@contextmanager
+def _confined(stack: Stack, processors: Iterable[int]) -> Iterator[None]:
+    """Let all servers and this process have only some processors; this process afterwards what it had."""
+    ours = os.sched_getaffinity(0)
+    pids = [os.getpid(), *(one.identity.pid for one in stack.servers.values() if one.identity is not None)]
+    for pid in pids:
+        _allow(pid, processors)
+    yield
+    _allow(os.getpid(), ours)
+
+
+def _allow(pid: int, processors: Iterable[int]) -> None:
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), processors)
+
+
+def _run(stack: Stack, place: Path, workload: Workload, subject: Subject, parallelism: int) -> dict[str, Any]:
     """Run the job until it has committed a topic."""
     folder = place / subject.name
     folder.mkdir(parents=True)
     filled = topic(kafka_of(stack, folder), workload, Filling())
     subject.write(folder, stack, filled, _CHECKPOINT, children=False)
-    before, begun = cpu_seconds(stack), time.monotonic()
-    job = bitlake(folder, "submit")["job"]
-    seen: list[tuple[float, int]] = []
-    while not seen or seen[-1][1] < workload.records:
-        time.sleep(_LOOK)
-        now, done = time.monotonic(), committed(folder)
-        if done > (seen[-1][1] if seen else 0):
-            seen.append((now, done))
-        if now - begun > _PATIENCE:
+    before, begun = cpu_seconds(stack), time.time()
+    job = bitlake(folder, "submit", "--parallelism", str(parallelism))["job"]
+    while (done := committed(folder)) < workload.records:
+        if time.time() - begun > _PATIENCE:
             raise BitlakeError(f"{done} of {workload.records} records were committed in {_PATIENCE:.0f} s")
-    used = cpu_since(stack, before)
+        time.sleep(_LOOK)
+    used, commits = cpu_since(stack, before), checkpoints_in(folder)
     checkpoints, counts = checkpoints_of(stack, job)
     bitlake(folder, "submit", "--stop")
     return {
-        "seconds": round(seen[-1][0] - begun, 2),
-        "steady": _steady(seen),
-        "commits": [[round(at - begun, 2), done] for at, done in seen],
+        "seconds": round(commits[-1][0] - begun, 2),
+        "steady": _steady(commits),
+        "commits": [[round(at - begun, 2), done] for at, done in commits],
         "cpu_seconds": used,
         "checkpoints": {
             **counts,
@@ -117,11 +148,35 @@ def _run(stack: Stack, place: Path, workload: Workload, subject: Subject) -> dic
     }
 
 
-def _steady(seen: Sequence[tuple[float, int]]) -> float | None:
-    """Records per second from the first commit to the last one; None for fewer than three."""
-    if len(seen) < 3:
+def checkpoints_in(folder: Path) -> list[tuple[float, int]]:
+    """When the table of a lake's one dataset had each checkpoint (Unix time), and the records in it.
+
+    Read from the tables afterwards: to ask them often takes a fifth of a processor.
+    """
+    lake = load_config(folder / "lake.yaml", {})
+    (dataset,), catalog = lake.datasets, open_catalog(lake.catalog)
+    at: dict[int, float] = {}
+    for snapshot in catalog.load_table(dataset.table).metadata.snapshots:
+        checkpoint = snapshot.summary and snapshot.summary.get("flink.max-committed-checkpoint-id")
+        if checkpoint:
+            at[int(checkpoint)] = snapshot.timestamp_ms / 1000
+    positions = catalog.load_table(positions_table(lake.dead_letters.table))
+    rows = positions.scan(f"dataset = '{dataset.name}'").to_arrow().sort_by("checkpoint")
+    offsets, held = dict[int, int](), dict[int, int]()
+    for row in rows.to_pylist():
+        offsets[row["partition"]] = row["offset"]
+        held[row["checkpoint"]] = sum(offsets.values())
+    return [(at[checkpoint], count) for checkpoint, count in held.items() if checkpoint in at]
+
+
+def _steady(commits: Sequence[tuple[float, int]]) -> float | None:
+    """Records per second from the first commit to the last but one; None for too few.
+
+    Before the last one the topic has ended, and so it does not count.
+    """
+    if len(commits) < 4:
         return None
-    (begun, first), (ended, last) = seen[0], seen[-1]
+    (begun, first), (ended, last) = commits[0], commits[-2]
     return round((last - first) / (ended - begun))
 
 

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,17 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def servers(
-    folder: Path | None, parallelism: int, memory: str, *, pinned: bool = False, trino_heap: str = "3g"
+    folder: Path | None,
+    parallelism: int,
+    memory: str,
+    *,
+    pinned: bool = False,
+    names: Sequence[str] = WANTED,
+    trino_heap: str = "3g",
 ) -> Iterator[Stack]:
     """A stack of its own; in a folder it is left with its data, for the next time."""
     flink = FlinkOptions(parallelism, task_manager_memory=memory, pinned=pinned)
-    wanted = Wanted(WANTED, flink=flink, trino_heap=trino_heap)
+    wanted = Wanted(tuple(names), flink=flink, trino_heap=trino_heap)
     wanted.fetch()
     with (
         tempfile.TemporaryDirectory(prefix="bitlake-stack-") as fresh,

@@ -2,8 +2,10 @@
 
 Per dataset, `=>` being an exchange by key:
 
-    read (Kafka) => gather > decode => mark > apply > rows > Iceberg's sinks, by table, open and closed
-                             decode => the tables of dead letters and of positions
+    read (Kafka) => gather > decode => mark > apply | rows > Iceberg's sinks, by table, open and closed
+                             decode | the tables of dead letters and of positions
+
+`>` is a call in one thread, `|` a thread of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -143,12 +145,16 @@ class Graph:
         identity: list[str] | None = None,
         parallelism: int | None = None,
     ) -> None:
+        """Write the rows of a table, in a thread of its own: closing files waits for the store."""
         iceberg = self._java.org.apache.iceberg
         name = iceberg.catalog.TableIdentifier.parse(identifier)
         type_ = iceberg.flink.FlinkSchemaUtil.convert(self._loaded.loadTable(name).schema())
         suffix = f"{plan.config.name}-{label.replace(' ', '-')}"
-        rows = frames.flatMap(self._java.bitlake.Rows(number, identity is not None, type_))
-        rows = rows.name(f"{plan.config.name}: rows of {label}").uid(f"{suffix}-rows")
+        ours, replacing = self._java.bitlake, identity is not None
+        own = frames.filter(ours.Frames.Of(number, replacing))
+        own = own.name(f"{plan.config.name}: frames of {label}").uid(f"{suffix}-frames")
+        rows = own.flatMap(ours.Rows(number, replacing, type_))
+        rows = rows.name(f"{plan.config.name}: rows of {label}").uid(f"{suffix}-rows").startNewChain()
         plain = iceberg.flink.TableLoader.fromCatalog(self._catalog, name)
         loader = self._java.bitlake.FencedTables(plain, identifier, self._fences[plan.config.name])
         builder = iceberg.flink.sink.IcebergSink.forRowData(rows).tableLoader(loader).uidSuffix(suffix)

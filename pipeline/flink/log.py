@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import zstandard
+
 LEAST_BYTES = 256 << 10
 """A log that is shorter is never too long."""
 _STAGGER = 8
@@ -51,14 +53,16 @@ class GroupLogs:
     def __init__(self, state: LogState) -> None:
         self._state = state
         self._logs = defaultdict[object, _Log](_Log)
+        self._compressor, self._decompressor = zstandard.ZstdCompressor(1), zstandard.ZstdDecompressor()
 
     def read(self, group: object) -> Iterator[bytes]:
         """The frames since the keys were written; once, before any others are noted."""
         log = self._logs[group]
         for entry in self._state.entries():
+            frames = self._decompressor.decompress(entry)
             log.entries += 1
-            log.nbytes += len(entry)
-            yield from _frames(entry)
+            log.nbytes += len(frames)
+            yield from _frames(frames)
 
     def note(self, group: object, frame: bytes) -> None:
         """Keep a frame for the next checkpoint."""
@@ -85,7 +89,7 @@ class GroupLogs:
         """Write what came since the last checkpoint."""
         log = self._logs[group]
         if log.waiting:
-            self._state.append(log.entries, _entry(log.waiting))
+            self._state.append(log.entries, self._compressor.compress(_entry(log.waiting)))
             log.entries += 1
             log.waiting = []
 

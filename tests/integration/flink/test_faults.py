@@ -12,18 +12,14 @@ from tests.integration.flink.story import SNAPSHOT, Story
 from tests.kafka_broker import wait_until
 from tests.model.decoding import Record
 
-pytestmark = [pytest.mark.servers, pytest.mark.long]
+pytestmark = pytest.mark.servers
+long = pytest.mark.long
 TASK_MANAGERS = 2
 
 
-MOMENTS = [
-    "commits",
-    "works",
-    "checkpoints",
-]
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", ["commits", pytest.param("works", marks=long), pytest.param("checkpoints", marks=long)]
+)
 def test_a_task_manager_is_killed(cluster: FaultyCluster, tmp_path: Path, moment: str) -> None:
     """With it its Python. What took the place of the sink goes on committing (iceberg #17494)."""
     story = Story(cluster, tmp_path, 51)
@@ -32,6 +28,7 @@ def test_a_task_manager_is_killed(cluster: FaultyCluster, tmp_path: Path, moment
     story.ends_well()
 
 
+@long
 @pytest.mark.parametrize("moment", ["works", "checkpoints", "commits"])
 def test_the_job_manager_is_killed(cluster: FaultyCluster, tmp_path: Path, moment: str) -> None:
     story = Story(cluster, tmp_path, 52, mode="upsert")
@@ -40,6 +37,7 @@ def test_the_job_manager_is_killed(cluster: FaultyCluster, tmp_path: Path, momen
     story.succeeded()
 
 
+@long
 def test_a_task_manager_is_killed_during_a_savepoint(cluster: FaultyCluster, tmp_path: Path) -> None:
     story = Story(cluster, tmp_path, 53)
     worker = cluster.worker(story.job)
@@ -55,6 +53,7 @@ def test_a_task_manager_is_killed_during_a_savepoint(cluster: FaultyCluster, tmp
     story.ends_well()
 
 
+@long
 def test_a_commit_whose_answer_is_lost_and_then_a_new_job(cluster: FaultyCluster, tmp_path: Path) -> None:
     """The new job has another id than the one that committed (iceberg #16008)."""
     story = Story(cluster, tmp_path, 54)
@@ -67,6 +66,7 @@ def test_a_commit_whose_answer_is_lost_and_then_a_new_job(cluster: FaultyCluster
     story.succeeded()
 
 
+@long
 def test_a_commit_whose_answer_is_lost(cluster: FaultyCluster, tmp_path: Path) -> None:
     story = Story(cluster, tmp_path, 55, mode="upsert")
     cluster.catalog.lost = 0
@@ -76,6 +76,7 @@ def test_a_commit_whose_answer_is_lost(cluster: FaultyCluster, tmp_path: Path) -
     story.ends_well()
 
 
+@long
 @pytest.mark.parametrize("from_", ["nothing", "an older savepoint"])
 def test_a_job_that_goes_on_from_less_than_the_tables_hold_stops(
     cluster: FaultyCluster, tmp_path: Path, from_: str
@@ -111,6 +112,7 @@ def _restarted(place: FlinkPlace, savepoint: str) -> str:
     return done.stdout.split()[-1]
 
 
+@long
 @pytest.mark.parametrize("seconds", [2, 12])
 @pytest.mark.parametrize("what", ["catalog", "store"])
 def test_a_server_is_away_and_back(cluster: FaultyCluster, tmp_path: Path, what: str, seconds: int) -> None:
@@ -122,6 +124,7 @@ def test_a_server_is_away_and_back(cluster: FaultyCluster, tmp_path: Path, what:
     story.ends_well()
 
 
+@long
 def test_the_broker_is_away_and_back(cluster: FaultyCluster, tmp_path: Path) -> None:
     story = Story(cluster, tmp_path, 58)
     story.grow()

@@ -9,7 +9,7 @@ from tests.faults.runs import BONDS
 from tests.integration.flink.place import FlinkPlace
 from tests.model.decoding import Record
 
-pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.usefixtures("job")]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("job")]
 
 
 @pytest.mark.parametrize("mode", ["append", "upsert"])

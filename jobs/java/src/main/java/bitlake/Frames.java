@@ -27,4 +27,27 @@ public final class Frames {
       return checked(frame)[0] == 0;
     }
   }
+
+  /** Frames of the rows of one table. */
+  public static final class Of implements FilterFunction<byte[]> {
+    private static final long serialVersionUID = 1L;
+
+    private final int number;
+    private final boolean replacing;
+
+    /**
+     * @param number what they begin with
+     * @param replacing also those that begin with the next number: their rows replace rows of the same identity
+     */
+    public Of(int number, boolean replacing) {
+      this.number = number;
+      this.replacing = replacing;
+    }
+
+    @Override
+    public boolean filter(byte[] frame) {
+      int found = checked(frame)[0] & 255;
+      return found == number || replacing && found == number + 1;
+    }
+  }
 }

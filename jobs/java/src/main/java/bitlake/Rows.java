@@ -20,7 +20,7 @@ import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.types.RowKind;
 import org.apache.flink.util.Collector;
 
-/** Frames of Arrow record batches to rows; others' frames are passed over. */
+/** Frames of Arrow record batches to rows. */
 public final class Rows extends RichFlatMapFunction<byte[], RowData> implements ResultTypeQueryable<RowData> {
   private static final long serialVersionUID = 1L;
 
@@ -31,8 +31,8 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
   private transient Superseded superseded;
 
   /**
-   * @param number what our frames begin with
-   * @param replacing also take frames that begin with the next number: their rows replace rows of the same identity
+   * @param number what frames begin with
+   * @param replacing rows of frames that begin with another number replace rows of the same identity
    * @param type of the rows
    */
   public Rows(int number, boolean replacing, RowType type) {
@@ -49,11 +49,7 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
 
   @Override
   public void flatMap(byte[] frame, Collector<RowData> out) throws Exception {
-    int found = Frames.checked(frame)[0] & 255;
-    boolean replaces = replacing && found == number + 1;
-    if (found != number && !replaces) {
-      return;
-    }
+    boolean replaces = replacing && (frame[0] & 255) != number;
     try (ArrowStreamReader stream =
         new ArrowStreamReader(new ByteArrayInputStream(frame, 1, frame.length - 1), allocator)) {
       VectorSchemaRoot root = stream.getVectorSchemaRoot();
