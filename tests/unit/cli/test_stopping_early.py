@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import pipeline.engine.run
+import pipeline.source.kafka.source
 from pipeline import Lake
 from pipeline.engine.watching import Watcher
 from pipeline.errors import Unavailable
@@ -24,6 +25,13 @@ BONDS = {"name": "bonds", "table": "ref.bonds", "key": ["isin"], "valid_from": "
 NOBODY = "127.0.0.1:1"
 PROMPTLY = 10.0
 """Seconds on a busy machine; a broker is waited for 30 s, a catalog 60 s."""
+QUICKLY = """\
+import pipeline.source.kafka.source
+pipeline.source.kafka.source._ANSWER_SECONDS = 1.0
+from pipeline.cli.main import main
+main()
+"""
+"""`bitlake` that finds sooner than after ten seconds that brokers are away."""
 
 
 @pytest.fixture
@@ -31,6 +39,11 @@ def stalled() -> Iterator[str]:
     """The address of a server that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.source.kafka.source, "_ANSWER_SECONDS", 1.0)
 
 
 def lake_in(folder: Path, **settings: Any) -> Path:
@@ -41,7 +54,7 @@ def lake_in(folder: Path, **settings: Any) -> Path:
 
 @contextmanager
 def running(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "run", "--output", "json"]
+    command = [sys.executable, "-c", QUICKLY, "run", "--output", "json"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
         [*command, "-v"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
