@@ -4,7 +4,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,8 +60,8 @@ SCENARIOS = {
     ),
     "million": Scenario("a million keys", Workload(3_000_000, 1_000_000, children=False)),
     "deep": Scenario(
-        "100 keys with 10,000 segments each, retroactive changes anywhere",
-        Workload(records=2_000_000, keys=100, children=False, late=0.5),
+        "200 keys with 10,000 segments each, retroactive changes anywhere",
+        Workload(records=4_000_000, keys=200, children=False, late=0.5),
     ),
 }
 
@@ -137,7 +137,7 @@ def _run(stack: Stack, place: Path, workload: Workload, subject: Subject, parall
     bitlake(folder, "submit", "--stop")
     return {
         "seconds": round(commits[-1][0] - begun, 2),
-        "steady": _steady(commits),
+        "steady": steady(commits),
         "commits": [[round(at - begun, 2), done] for at, done in commits],
         "cpu_seconds": used,
         "checkpoints": {
@@ -169,7 +169,7 @@ def checkpoints_in(folder: Path) -> list[tuple[float, int]]:
     return [(at[checkpoint], count) for checkpoint, count in held.items() if checkpoint in at]
 
 
-def _steady(commits: Sequence[tuple[float, int]]) -> float | None:
+def steady(commits: Sequence[tuple[float, int]]) -> float | None:
     """Records per second from the first commit to the last but one; None for too few.
 
     Before the last one the topic has ended, and so it does not count.
@@ -182,16 +182,18 @@ def _steady(commits: Sequence[tuple[float, int]]) -> float | None:
 
 def report(result: dict[str, Any]) -> str:
     """The figures as a page."""
-    rows, checkpoints = [], []
-    for scenario in result["scenarios"].values():
+    rows, checkpoints, rate_of = [], [], {}
+    for name, scenario in result["scenarios"].items():
         runs, records = scenario["runs"], scenario["workload"]["records"]
         cpu = statistics.median(run["cpu_seconds"].get("flink-taskmanager", 0.0) for run in runs)
         rates = [run["steady"] for run in runs if run["steady"]]
+        if rates:
+            rate_of[name] = statistics.median(rates)
         rows.append(
             (
                 scenario["what"],
                 f"{records:,}",
-                f"{statistics.median(rates):,.0f}" if rates else "too short",
+                f"{rate_of[name]:,.0f}" if rates else "too short",
                 f"{statistics.median(records / run['seconds'] for run in runs):,.0f}",
                 f"{cpu / records * 1e6:.1f}",
             )
@@ -213,11 +215,12 @@ def report(result: dict[str, Any]) -> str:
             [
                 "# The Flink job, from Kafka to committed rows",
                 (
-                    "Medians. *Steady* is from the first commit to the last one, *whole* from the submission"
-                    " to the last commit; CPU is that of the TaskManagers with Python inside. Kafka,"
-                    " SeaweedFS and the JobManager are on the same processors."
+                    "Medians. *Steady* is from the first commit to the last but one, *whole* from the"
+                    " submission to the last commit; CPU is that of the TaskManagers with Python inside."
+                    " Kafka, SeaweedFS and the JobManager are on the same processors."
                 ),
                 table(("scenario", "records", "steady, records/s", "whole", "CPU µs per record"), rows),
+                *_scaling(rate_of),
                 "Checkpoints, of which Flink remembers the last ten of a run:",
                 table(("scenario", "median s", "longest s", "written, median MB", "state, MB"), checkpoints),
                 table(
@@ -228,3 +231,14 @@ def report(result: dict[str, Any]) -> str:
         )
         + "\n"
     )
+
+
+def _scaling(rates: Mapping[str, float]) -> Iterator[str]:
+    """What a second processor gives."""
+    if {"one", "two", "confined"} <= rates.keys():
+        two = rates["two"]
+        yield (
+            "Two TaskManagers, each pinned to a processor that it shares with the servers, do"
+            f" {two / rates['one']:.2f} times what one does that has its processor to itself, and"
+            f" {two / rates['confined']:.2f} times what one does that shares its processor with all else."
+        )
