@@ -166,7 +166,11 @@ def checkpoints_in(folder: Path) -> list[tuple[float, int]]:
     for row in rows.to_pylist():
         offsets[row["partition"]] = row["offset"]
         held[row["checkpoint"]] = sum(offsets.values())
-    return [(at[checkpoint], count) for checkpoint, count in held.items() if checkpoint in at]
+    found = dict[int, float]()  # records: when the first checkpoint had them; later ones may bring none
+    for checkpoint, count in held.items():
+        if checkpoint in at:
+            found.setdefault(count, at[checkpoint])
+    return [(moment, count) for count, moment in found.items()]
 
 
 def steady(commits: Sequence[tuple[float, int]]) -> float | None:
