@@ -157,9 +157,9 @@ def checkpoints_in(folder: Path) -> list[tuple[float, int]]:
     (dataset,), catalog = lake.datasets, open_catalog(lake.catalog)
     at: dict[int, float] = {}
     for snapshot in catalog.load_table(dataset.table).metadata.snapshots:
-        checkpoint = snapshot.summary and snapshot.summary.get("flink.max-committed-checkpoint-id")
-        if checkpoint:
-            at[int(checkpoint)] = snapshot.timestamp_ms / 1000
+        told = snapshot.summary and snapshot.summary.get("flink.max-committed-checkpoint-id")
+        if told:
+            at[int(str(told))] = snapshot.timestamp_ms / 1000
     positions = catalog.load_table(positions_table(lake.dead_letters.table))
     rows = positions.scan(f"dataset = '{dataset.name}'").to_arrow().sort_by("checkpoint")
     offsets, held = dict[int, int](), dict[int, int]()
