@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fsspec import AbstractFileSystem
-from pyiceberg.io import FileIO
+from pyiceberg.io import FileIO, InputStream
 
 from pipeline.query.session import PREFIX, PROTOCOL
 
@@ -17,6 +17,22 @@ _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 def remote_files(io: FileIO) -> AbstractFileSystem:
     """A read-only file system of the locations that `io` opens, each after `PREFIX`."""
     return _RemoteFiles(io)
+
+
+class _Whole:
+    """A file that gives as many bytes as it has and is asked for, where an answer of the store broke off."""
+
+    def __init__(self, file: InputStream) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        while len(data) < size and (more := self._file.read(size - len(data))):
+            data += more
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 class _RemoteFiles(AbstractFileSystem):
@@ -32,7 +48,7 @@ class _RemoteFiles(AbstractFileSystem):
         return path.removeprefix(PREFIX) if isinstance(path, str) else path
 
     def _open(self, path: str, _mode: str = "rb", **_options: Any) -> Any:
-        return self._files.new_input(path).open(seekable=True)
+        return _Whole(self._files.new_input(path).open(seekable=True))
 
     def open(self, path: str, _mode: str = "rb", **_options: Any) -> Any:
         return self._open(self._strip_protocol(path))
