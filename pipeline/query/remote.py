@@ -7,32 +7,41 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fsspec import AbstractFileSystem
-from pyiceberg.io import FileIO, InputStream
+from pyiceberg.io import FileIO
 
 from pipeline.query.session import PREFIX, PROTOCOL
 
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def remote_files(io: FileIO) -> AbstractFileSystem:
-    """A read-only file system of the locations that `io` opens, each after `PREFIX`."""
-    return _RemoteFiles(io)
+def opened(io: FileIO, location: str) -> "WholeFile":
+    """A file of `io`, to be read."""
+    return WholeFile(io.new_input(location).open(seekable=True))
 
 
-class _Whole:
+class WholeFile:
     """A file that gives as many bytes as it has and is asked for, where an answer of the store broke off."""
 
-    def __init__(self, file: InputStream) -> None:
+    def __init__(self, file: Any) -> None:
         self._file = file
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        while len(data) < size and (more := self._file.read(size - len(data))):
+    def read(self, size: int | None = None) -> bytes:
+        """So many bytes, or all that are left."""
+        data = bytes(self._file.read(size))
+        while size is None or len(data) < size:
+            more = self._file.read(None if size is None else size - len(data))
+            if not more:
+                break
             data += more
         return data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+def remote_files(io: FileIO) -> AbstractFileSystem:
+    """A read-only file system of the locations that `io` opens, each after `PREFIX`."""
+    return _RemoteFiles(io)
 
 
 class _RemoteFiles(AbstractFileSystem):
@@ -48,7 +57,7 @@ class _RemoteFiles(AbstractFileSystem):
         return path.removeprefix(PREFIX) if isinstance(path, str) else path
 
     def _open(self, path: str, _mode: str = "rb", **_options: Any) -> Any:
-        return _Whole(self._files.new_input(path).open(seekable=True))
+        return opened(self._files, path)
 
     def open(self, path: str, _mode: str = "rb", **_options: Any) -> Any:
         return self._open(self._strip_protocol(path))

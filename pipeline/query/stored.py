@@ -4,6 +4,7 @@ Read without pyiceberg, which takes longer to import than most questions take to
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -103,5 +104,7 @@ class StoredTable:
         """The bytes of one of its files."""
         if is_local(location):
             return Path(local_path(location)).read_bytes()
-        with self.iceberg().io.new_input(location).open() as stream:
-            return stream.read()
+        from pipeline.query.remote import opened
+
+        with closing(opened(self.iceberg().io, location)) as file:
+            return file.read()
