@@ -25,6 +25,7 @@ Share = typer.Option(min=0, max=1)
 Late = Annotated[float, Share]
 Calls = Annotated[bool, typer.Option("--children/--no-children", help="Records with an array of 0 to 2.")]
 Kept = Annotated[Path | None, typer.Option("--keep", help="A folder where a broker keeps its topics.")]
+KeptServers = Annotated[Path | None, typer.Option("--keep", help="A folder for the servers and their data.")]
 Save = Annotated[Path | None, typer.Option(help="Write FILE.json and FILE.md.")]
 Seed = Annotated[int, typer.Option(help="Another one, other records.")]
 
@@ -139,7 +140,7 @@ def flink(
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often.")] = 3,
     memory: Annotated[str, typer.Option(help="Of each TaskManager.")] = "4g",
-    keep: Annotated[Path | None, typer.Option(help="A folder for the servers and their data.")] = None,
+    keep: KeptServers = None,
     save: Save = None,
 ) -> None:
     """Measure the Flink job's table of speeds, on a stack of its own."""
@@ -226,9 +227,7 @@ def append_upsert(
     checkpoint: Annotated[str, typer.Option(help="Flink's interval.")] = "10s",
     memory: Annotated[str, typer.Option(help="Of each TaskManager.")] = "4g",
     asked: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 5,
-    keep: Annotated[
-        Path | None, typer.Option("--keep", help="A folder for the servers and their data.")
-    ] = None,
+    keep: KeptServers = None,
     save: Annotated[Path | None, typer.Option(help="Write FILE.json, FILE.md and FILE.png.")] = None,
     seed: Seed = 1,
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.append_upsert.job import checkpoints_of
-from benchmarks.append_upsert.servers import cpu_seconds, cpu_since, servers
+from benchmarks.append_upsert.servers import WRITING, cpu_seconds, cpu_since, servers
 from benchmarks.append_upsert.subjects import Subject
 from benchmarks.figures import surroundings, table
 from benchmarks.runner import bitlake, committed, machine, versions
@@ -25,7 +25,6 @@ from stack.stack import Stack
 
 _CHECKPOINT = "10s"
 """Flink's interval."""
-_SERVERS = ("kafka", "seaweedfs", "flink")
 _LOOK, _PATIENCE = 3.0, 1200.0
 _WARM_UP = Workload(records=2_000_000, keys=1000, children=False)
 """Java compiles, and Python loads, what runs for the first time: that is not measured."""
@@ -96,7 +95,7 @@ def _measured(home: Path, scenario: Scenario, memory: str) -> dict[str, Any]:
     """Run a scenario on servers that have just started."""
     number, count = int(time.time()) % 1_000_000, scenario.task_managers
     with (
-        servers(home / "stack", count, memory, pinned=scenario.pinned, names=_SERVERS) as stack,
+        servers(home / "stack", count, memory, pinned=scenario.pinned, names=WRITING) as stack,
         tempfile.TemporaryDirectory() as place,
         _confined(stack, range(count)) if scenario.confined else nullcontext(),
     ):
@@ -111,8 +110,10 @@ def _confined(stack: Stack, processors: Iterable[int]) -> Iterator[None]:
     pids = [os.getpid(), *(one.identity.pid for one in stack.servers.values() if one.identity is not None)]
     for pid in pids:
         _allow(pid, processors)
-    yield
-    _allow(os.getpid(), ours)
+    try:
+        yield
+    finally:
+        _allow(os.getpid(), ours)
 
 
 def _allow(pid: int, processors: Iterable[int]) -> None:

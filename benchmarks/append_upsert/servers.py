@@ -10,7 +10,8 @@ from stack.flink_home import FlinkOptions
 from stack.plan import Wanted
 from stack.stack import Stack
 
-WANTED = ("kafka", "seaweedfs", "flink", "trino")
+WRITING = ("kafka", "seaweedfs", "flink")
+WANTED = (*WRITING, "trino")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -37,7 +37,8 @@ BASE_PROPERTIES = {
     "commit.manifest.min-count-to-merge": "50",
     "commit.manifest.target-size-bytes": str(1024 * 1024),
 }
-"""Old metadata files go, and manifests are merged (up to 1 MB), so that a commit stays cheap for years."""
+"""Old metadata files go, and manifests are merged (up to 1 MB), so that a commit stays cheap for years.
+Large dictionaries, such as of keys, cost Iceberg's own writers a cache miss a row (decision 0017)."""
 
 
 @dataclass(frozen=True)
