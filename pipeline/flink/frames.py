@@ -3,12 +3,13 @@
 Four kinds go from operator to operator, all of them bytes:
 
 - *raw*: records of one partition as Kafka gave them, gathered in Java (`bitlake.Gather`);
-- *changes*: decoded changes of one key group, with their partition's clock, by `split`; read by `joined`;
+- *changes*: decoded changes of one key group, with their partition's clock, by `split`; `joined` reads many;
 - *marks*: what comes before each checkpoint's barrier, made in Java (`bitlake.Mark`);
 - *ends*: where a partition ended at a time, asked for in Java (`bitlake.Ends`).
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.source.block import PADDING
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
 from pipeline.temporal.change import Changes, starts_of
 from pipeline.temporal.jit import i64, inner, kernel
+from pipeline.temporal.keys import Keys, add, find
 from pipeline.temporal.store import Bytes, Ints
 
 END = 2**63 - 1
@@ -283,56 +285,113 @@ def _up(sizes: Ints) -> Ints:
 
 
 @dataclass(frozen=True)
-class Joined:
-    """The changes of a frame.
+class ChangesFrame:
+    """A frame of changes that `split` made.
 
     Attributes:
         partition: where they came from.
-        keys, key_start, key_hash: their keys, as in `Batch`.
-        changes: with clocks as timestamps.
+        changes, children: how many.
+        data: uint8, the frame.
     """
 
     partition: int
-    keys: Bytes
-    key_start: Ints
-    key_hash: Ints
-    changes: Changes
+    changes: int
+    children: int
+    data: Bytes
+
+    @staticmethod
+    def of(frame: bytes) -> "ChangesFrame":
+        """Read a frame's head."""
+        data = _writable(frame)
+        partition, changes, children = data[8:32].view(np.int64).tolist()
+        return ChangesFrame(partition, changes, children, data)
+
+    def number(self, keys: Keys) -> tuple[int, Ints]:
+        """Number its keys, new ones too: how many were known before, then int64[changes]."""
+        numbers = np.empty(self.changes, np.int64)
+        words = self.data.view(np.int64)
+        return _number(keys, words, self.data, self.changes, self.children, numbers), numbers
 
 
-def joined(frame: bytes) -> Joined:
-    """Read a frame that `split` made."""
-    data = _writable(frame)
+@kernel
+def _number(keys: Keys, words: Ints, data: Bytes, n: int, m: int, out: Ints) -> int:
+    """Number the keys of a frame's changes; how many were known before."""
+    before, row = keys.used[0], _HEAD // 8
+    at = _HEAD + 8 * (n * _FIELDS + m * _CHILD_FIELDS)
+    for i in range(n):
+        length = words[row + _KEY_SIZE]
+        number = find(keys, words[row + _HASH], data, at, length)
+        if number < 0:
+            number = add(keys, words[row + _HASH], data, at, length, -1 - number)
+        out[i] = number
+        at += length
+        row += _FIELDS
+    return int(before)
+
+
+@kernel
+def _join(data: Bytes, words: Ints, heads: Ints, at: Ints, ints: Any, values: Any) -> None:
+    """Put the changes of frames, which begin at `heads`, one after another.
+
+    `at` is int64[5], all 0; `ints` are int64[fields, changes] and int64[fields, children]; `values` are the
+    bytes of values, of children's keys and of their values.
+    """
+    records, children = ints
+    for head in heads:
+        row, n, m = (head + _HEAD) // 8, words[head // 8 + 2], words[head // 8 + 3]
+        for i in range(n):
+            for field in range(_FIELDS):
+                records[field, at[0] + i] = words[row + field]
+            row += _FIELDS
+        for i in range(m):
+            for field in range(_CHILD_FIELDS):
+                children[field, at[1] + i] = words[row + field]
+            row += _CHILD_FIELDS
+        at[0] += n
+        at[1] += m
+        place = 8 * row + words[head // 8 + 4]
+        at[2] = _put(data, place, place + words[head // 8 + 5], values[0], at[2])
+        place += words[head // 8 + 5]
+        at[3] = _put(data, place, place + words[head // 8 + 6], values[1], at[3])
+        place += words[head // 8 + 6]
+        at[4] = _put(data, place, place + words[head // 8 + 7], values[2], at[4])
+
+
+def joined(frames: Sequence[ChangesFrame], keys: Sequence[Ints]) -> Changes:
+    """The changes of frames, in order, with clocks as timestamps.
+
+    Args:
+        frames: at least one.
+        keys: for each, its keys' numbers.
+    """
+    data = np.concatenate([frame.data for frame in frames])
+    heads = starts_of(np.array([frame.data.size for frame in frames]))[:-1]
     words = data.view(np.int64)
-    partition, n, m = (int(word) for word in words[1:4])
-    sizes = words[4:8]
-    records = words[_HEAD // 8 : _HEAD // 8 + n * _FIELDS].reshape(n, _FIELDS).T.copy()
-    first = _HEAD // 8 + n * _FIELDS
-    children = words[first : first + m * _CHILD_FIELDS].reshape(m, _CHILD_FIELDS).T.copy()
-    edges = 8 * (first + m * _CHILD_FIELDS) + starts_of(sizes)
-    keys, values, child_keys, child_values = (data[edges[i] : edges[i + 1]] for i in range(4))
-    changes = Changes(
+    sizes = words[heads[:, None] // 8 + np.arange(2, 8)].sum(axis=0)
+    records = np.empty((_FIELDS, sizes[0]), np.int64)
+    children = np.empty((_CHILD_FIELDS, sizes[1]), np.int64)
+    values, child_keys, child_values = (np.empty(size + PADDING, np.uint8) for size in sizes[3:].tolist())
+    at = np.zeros(5, np.int64)
+    _join(data, words, heads, at, (records, children), (values, child_keys, child_values))
+    n = records.shape[1]
+    return Changes(
         skip=np.zeros(n, np.uint8),
-        key=np.empty(n, np.int64),
+        key=np.concatenate(keys),
         operation=records[_OPERATION].astype(np.uint8),
         valid_from=records[_FROM],
         valid_to=records[_TO],
         offset=records[_AT],
         timestamp=records[_CLOCK],
-        values=_some(values),
+        values=values,
         value_start=starts_of(records[_VALUE_SIZE]),
         given=records[_GIVEN],
         child_first=starts_of(records[_CHILDREN]),
         child_table=children[0].astype(np.uint8),
-        child_keys=_some(child_keys),
+        child_keys=child_keys,
         child_key_start=starts_of(children[2]),
         child_key_hash=children[1],
-        child_values=_some(child_values),
+        child_values=child_values,
         child_value_start=starts_of(children[3]),
         system=np.zeros(n, np.int64),
         outcome=np.zeros(n, np.uint8),
     )
-    return Joined(partition, _some(keys), starts_of(records[_KEY_SIZE]), records[_HASH], changes)
-
-
-def _some(part: Bytes) -> Bytes:
-    return part if part.size else np.zeros(1, np.uint8)

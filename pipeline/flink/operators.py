@@ -23,7 +23,7 @@ from pipeline.engine.changes import changes_of
 from pipeline.engine.dead_letters import Buried, Origin, buried, dead_rows
 from pipeline.engine.options import decode_options
 from pipeline.engine.rebuild import rebuild
-from pipeline.engine.timelines import Applied, new_rows
+from pipeline.engine.timelines import new_rows
 from pipeline.errors import BitlakeError
 from pipeline.flink.errors import NewField
 from pipeline.flink.frames import END, End, Mark, end_of, group_of, mark_of, records_of, split
@@ -33,6 +33,7 @@ from pipeline.flink.log import GroupLogs
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.rows import AT, DEAD, frame, framed, stopping
 from pipeline.flink.steps import MeasuredTimelines, Steps
+from pipeline.flink.waiting import Waiting
 from pipeline.sink.flink_positions import POSITIONS
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EMIT_ROWS = 50_000
 """Version rows that are handed on at once, or fewer before a checkpoint."""
+APPLY_CHANGES = 16_384
+"""Changes that are applied at once, or fewer before a checkpoint."""
 READ_BACK_CHANGES = 200_000
 """Changes that wait, at most and until a checkpoint, for keys to be read back from the tables together."""
 DEAD_BYTES = 16 << 20
@@ -177,7 +180,7 @@ class Apply(KeyedProcessFunction):
         self._own: defaultdict[int, list[Ints]] = defaultdict(list)
         self._met = set[int]()
         self._idle, self._forget = IdleKeys(self._plan), False
-        self._waiting, self._changes_waiting = list[Applied](), 0
+        self._waiting = Waiting(self._logs)
         self._group_of = np.array(self._plan.groups, np.int64)
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
@@ -200,27 +203,23 @@ class Apply(KeyedProcessFunction):
             self._forget = False
         timelines = self._timelines
         with self._owned_by(group):
-            admitted = timelines.admit_frame(value)
-        self._logs.note(group, value)
-        if timelines.incomplete:
+            met = timelines.meet(value)
+        if met.left:
             self._logs.rewrite(group)
-        self._waiting.append(admitted)
-        self._changes_waiting += admitted.changes.key.size
-        if not timelines.incomplete or self._changes_waiting >= READ_BACK_CHANGES:
+        self._waiting.add(group, value, met)
+        if self._waiting.changes >= (READ_BACK_CHANGES if timelines.incomplete else APPLY_CHANGES):
             yield from self._settled()
 
     def _settled(self) -> Iterator[bytes]:
-        """Apply what waits, in order, once keys that left the state are read back: all with one look."""
+        """Apply what waits, once keys that left the state are read back: all with one look."""
         timelines = self._timelines
         self._steps.count("keys_read_back", timelines.read_back(self._idle.read_back))
-        for admitted in self._waiting:
+        for admitted in self._waiting.take():
             while admitted.done < admitted.changes.key.size:
                 timelines.apply(admitted, self._plan.schema, self._rows)
                 if int(self._rows.filled[0]) >= EMIT_ROWS:
                     yield from self._emitted()
             self._steps.count("changes", int(np.count_nonzero(admitted.changes.outcome)))
-        self._waiting.clear()
-        self._changes_waiting = 0
 
     @contextmanager
     def _owned_by(self, group: Any) -> Iterator[None]:

@@ -1,17 +1,43 @@
 """The timelines of a subtask: its keys in memory, and in Flink's state before each checkpoint."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
 from pipeline.engine.generation import PART
 from pipeline.engine.timelines import IDLE_SHARE, Applied, Lookups, Timelines, new_rows
-from pipeline.flink.frames import joined
+from pipeline.flink.frames import ChangesFrame, joined
 from pipeline.schema import DatasetSchema
 from pipeline.temporal import transfer
 from pipeline.temporal.change import NONE_GIVEN
+from pipeline.temporal.keys import with_room
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Bytes, Ints
 from state.flink import LEFT, FlinkKeys
+
+
+@dataclass(frozen=True)
+class Met:
+    """Changes of a frame whose keys are in memory.
+
+    Attributes:
+        frame: what is left of it.
+        keys: int64[changes], their keys' numbers.
+        left: some of these are to be read back from the tables before anything is applied to them.
+    """
+
+    frame: ChangesFrame
+    keys: Ints
+    left: bool
+
+
+def admit(met: Sequence[Met]) -> Iterator[Applied]:
+    """Make changes ready to be applied, in order: those of one partition that follow each other at once."""
+    for partition, some in groupby(met, lambda one: one.frame.partition):
+        frames = list(some)
+        changes = joined([one.frame for one in frames], [one.keys for one in frames])
+        yield Applied(changes, partition, NONE_GIVEN)
 
 
 class FlinkTimelines(Timelines):
@@ -28,18 +54,20 @@ class FlinkTimelines(Timelines):
         self._left: list[Ints] = []
         self._written = new_rows()
 
-    def admit_frame(self, frame: bytes) -> Applied:
-        """Make the changes of a frame of one key group ready to be applied."""
-        part = joined(frame)
-        return self.admit_changes(
-            part.changes, part.keys, part.key_start, part.key_hash, part.partition, NONE_GIVEN
-        )
+    def meet(self, frame: bytes) -> Met:
+        """Number the keys of a frame of changes, and bring in those that are new: Flink is at their group."""
+        part = ChangesFrame.of(frame)
+        self.current.keys = with_room(self.current.keys, part.changes)
+        before, keys = part.number(self.current.keys)
+        leaving = len(self._left)
+        found = self.bring(np.arange(before, self.current.count))
+        self.lookups += replace(found, met=part.changes - found.restored - found.read_back - found.new)
+        return Met(part, keys, len(self._left) > leaving)
 
     def restore(self, frames: Iterable[bytes], schema: DatasetSchema) -> None:
         """Apply frames of one key group again that came since its keys were written; their rows are known."""
         lookups = self.lookups
-        for frame in frames:
-            admitted = self.admit_frame(frame)
+        for admitted in admit([self.meet(frame) for frame in frames]):
             while admitted.done < admitted.changes.key.size:
                 Timelines.apply(self, admitted, schema, self._written)
                 self.empty(self._written, self.current.life)

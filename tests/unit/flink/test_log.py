@@ -14,6 +14,7 @@ from pipeline.engine.timelines import new_rows
 from pipeline.flink.frames import split
 from pipeline.flink.log import GroupLogs
 from pipeline.flink.timelines import FlinkTimelines
+from pipeline.flink.waiting import Waiting
 from pipeline.temporal.change import OPEN, R_BY_OFFSET, R_START, R_TO
 from pipeline.temporal.store import Ints
 from tests.faults.state import plain
@@ -59,14 +60,22 @@ class Subtask:
         self.states, self.logs = states, GroupLogs(states)
         self.timelines = FlinkTimelines(states, dated=False, next_change=True)  # type: ignore[arg-type]
         self.rows, self.own = new_rows(), defaultdict[int, list[Ints]](list)
+        self.waiting = Waiting(self.logs)
 
-    def take(self, group: int, frame: bytes) -> list[list[int]]:
-        """Apply a frame; the version rows that it leaves, without what refers to memory."""
+    def take(self, group: int, frame: bytes) -> None:
         before = self.begin(group)
-        self.logs.note(group, frame)
-        admitted = self.timelines.admit_frame(frame)
+        self.waiting.add(group, frame, self.timelines.meet(frame))
         self.own[group].append(np.arange(before, self.timelines.current.count))
-        self.timelines.apply(admitted, SCHEMA, self.rows)
+
+    def taken(self, frames: list[tuple[int, bytes]]) -> list[list[int]]:
+        for frame in frames:
+            self.take(*frame)
+        return self.settle()
+
+    def settle(self) -> list[list[int]]:
+        """Apply what waits; the version rows that it leaves, without what refers to memory."""
+        for admitted in self.waiting.take():
+            self.timelines.apply(admitted, SCHEMA, self.rows)
         fields = self.rows.fields[: int(self.rows.filled[0])]
         rows = [row[R_START : R_BY_OFFSET if row[R_TO] == OPEN else None] for row in fields.tolist()]
         self.timelines.empty(self.rows, self.timelines.current.life)
@@ -81,6 +90,7 @@ class Subtask:
         return self.timelines.current.count
 
     def mark(self) -> None:
+        assert not self.waiting.changes
         for group in GROUPS.tolist():
             self.begin(group)
             if self.logs.due(group, group, used=0):
@@ -125,20 +135,24 @@ def test_a_subtask_that_fails_goes_on_where_its_last_checkpoint_was(
 ) -> None:
     monkeypatch.setattr("pipeline.flink.log.LEAST_BYTES", 6000)
     luck, decoder = random.Random(seed), Decoder(SCHEMA, options())
-    frames = [
-        frame for turn in range(60) for frame in frames_of(luck, decoder, 12 * turn, luck.randrange(5000))
-    ]
+    turns = [
+        frames_of(luck, decoder, 12 * turn, 50 * turn + luck.randrange(50)) for turn in range(120)
+    ]  # clocks never go back
+    batches = [[frame for frames in turns[i : i + 3] for frame in frames] for i in range(0, len(turns), 3)]
     steady = Subtask(States())
-    wanted = [steady.take(*frame) for frame in frames]
+    wanted = [steady.taken(batch) for batch in batches]
     subtask, done, saved, logged = Subtask(States()), 0, (0, States()), 0
-    while done < len(frames):
-        assert subtask.take(*frames[done]) == wanted[done]
+    while done < len(batches):
+        assert subtask.taken(batches[done]) == wanted[done]
         done += 1
-        if luck.random() < 0.15:
+        if luck.random() < 0.3:
             subtask.mark()
             logged += sum(map(len, subtask.states.logs.values()))
             saved = done, copy.deepcopy(subtask.states)
-        if luck.random() < 0.05:
+        if luck.random() < 0.15:
+            if done < len(batches):
+                for frame in batches[done][: luck.randrange(6)]:
+                    subtask.take(*frame)
             done, subtask = saved[0], Subtask(copy.deepcopy(saved[1]))
     assert logged > 0
     assert any(subtask.states.values.values()), "no keys were written: the logs were never long"
@@ -153,6 +167,7 @@ def test_a_checkpoint_writes_what_came_however_long_the_history_is() -> None:
         batch, offsets = decode(decoder, *lines), np.arange(first, first + len(days))
         for frame in split(batch, changes_of(batch, offsets, offsets), offsets, 0, GROUPS):
             subtask.take(*frame)
+        subtask.settle()
 
     every_day = np.arange("1990-01-01", "2020-01-01", dtype="datetime64[D]").astype(str).tolist()
     send(0, every_day)
