@@ -88,7 +88,8 @@ class Lake:
             The counts of records, changes, no-ops, dead letters, versions and epochs.
 
         Raises:
-            BadInput: the dataset is not known, or a file can't be read.
+            BadInput: the dataset is not known, or a file can't be read, or holds envelopes and is not said
+                to; what came before it is committed.
             Unavailable: the catalog or the warehouse does not answer.
         """
         from pipeline.engine.load import Engine

@@ -28,6 +28,7 @@ def check(
 
     file = config or _given(context) or Path(DEFAULT_FILE)
     lake = load_config(file, os.environ)
+    _check_kafka(lake)
     typer.echo(f"{file} has no mistakes.")
     for line in _summary(lake):
         typer.echo(line)
@@ -100,6 +101,17 @@ def _given(context: typer.Context) -> Path | None:
     """The --config of a command above this one, if it took one."""
     above = context.find_root().params.get("config")
     return Path(above) if above else None
+
+
+def _check_kafka(lake: "LakeConfig") -> None:
+    """Refuse client properties that `run` would refuse; no broker is asked."""
+    if not lake.kafka:
+        return
+    from pipeline.source.kafka.properties import client_settings
+
+    settings = client_settings(lake.kafka)
+    if settings.tls:
+        settings.tls.context()
 
 
 def _summary(lake: "LakeConfig") -> list[str]:

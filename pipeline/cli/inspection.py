@@ -61,8 +61,10 @@ def _told(status: "DatasetStatus") -> dict[str, Any]:
         "dataset": status.dataset,
         "epoch": position.epoch if position else None,
         "horizon": spelled(position.horizon) if position and position.clocks else None,
-        "offsets": {str(p): offset for p, offset in position.offsets.items()} if position else {},
-        "clocks": {str(p): spelled(clock) for p, clock in position.clocks.items()} if position else {},
+        "offsets": {str(p): offset for p, offset in sorted(position.offsets.items())} if position else {},
+        "clocks": {str(p): spelled(clock) for p, clock in sorted(position.clocks.items())}
+        if position
+        else {},
         "lag": {str(p): lag for p, lag in status.lag.items()} if status.lag is not None else None,
         "rows": size.rows,
         "files": size.files,

@@ -26,4 +26,9 @@ class Commands(TyperGroup):
         if own is not None:
             return own
         brought = _brought(cmd_name)
-        return None if brought is None else typer.main.get_command(brought.load())
+        if brought is None:
+            return None
+        command = typer.main.get_command(brought.load())
+        # An app has no name, and a command that of its function; the help shows what the command says.
+        command.name = cmd_name
+        return command

@@ -242,7 +242,7 @@ class DatasetWriter:
         """
         batch, partition, total = decoded.batch, arrival.partition, len(decoded.batch)
         timestamps = _clocked(batch) if arrival.started is None else np.full(total, arrival.started)
-        origin = Origin(self._config.topic, partition, self._envelope)
+        origin = Origin.of(self._config, partition, envelope=self._envelope)
         clock = clock_of(self.position, partition)
         self._partitions |= {partition}
         self._schema = decoded.schema

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.batch import Batch
+from pipeline.config import DatasetConfig
+from pipeline.decode.batch import Batch, Label
 from pipeline.decode.explain import Refused, explain_all
+from pipeline.decode.ready import ROLE_NAMES
 from pipeline.schema import INSTANT
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.source.block import Block
@@ -26,11 +28,30 @@ _IDENTITY = ("dataset", "topic", "partition", "offset", "epoch")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where records came from, and how they are to be read."""
+    """Where records came from, and how they are to be read.
+
+    Attributes:
+        topic, partition: where from.
+        envelope: they are in envelopes.
+        roles: what reasons call valid_from, valid_to and operation: with their paths.
+    """
 
     topic: str
     partition: int
     envelope: bool
+    roles: tuple[Label, ...]
+
+    @classmethod
+    def of(cls, config: DatasetConfig, partition: int, *, envelope: bool) -> Self:
+        """That of a dataset's records."""
+        paths = (config.valid_from, config.valid_to, config.operation)
+        roles = tuple(map(_label, ROLE_NAMES, paths))
+        return cls(config.topic, partition, envelope, roles)
+
+    def refused(self, batch: Batch, records: NDArray[np.int64]) -> Refused:
+        """Why those records of a batch are no changes."""
+        refused = Refused.of(batch, records)
+        return replace(refused, columns=(*self.roles, *refused.columns[len(self.roles) :]))
 
 
 @dataclass(frozen=True)
@@ -111,7 +132,7 @@ def buried(
     clocks = np.maximum.accumulate(np.concatenate(([clock], changes.timestamp[done])))
     return Buried(
         origin,
-        Refused.of(batch, records),
+        origin.refused(batch, records),
         changes.offset[records],
         np.where(batch.ahead[records], batch.timestamp[records], changes.timestamp[records]),
         np.maximum(clocks[records - done.start + 1], 0),
@@ -161,6 +182,10 @@ def replayed_rows(letters: list[pa.Table], epoch: int) -> pa.Table:
     rows = pa.concat_tables(letters)
     known = {name: rows.column(name) for name in rows.column_names} | _all(len(rows), epoch=epoch)
     return pa.table({field.name: known[field.name] for field in DEAD_LETTERS}, schema=DEAD_LETTERS)
+
+
+def _label(role: str, path: tuple[str, ...] | None) -> Label:
+    return Label(role) if path is None or path == (role,) else Label(role, ".".join(path))
 
 
 def _keys(block: Block | KafkaBlock, records: NDArray[np.int64]) -> Parts:

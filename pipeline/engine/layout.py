@@ -9,8 +9,8 @@ from typing import Any
 from pipeline.schema import Column, DatasetSchema, Kind
 
 _SAME_BYTES = {Kind.INT: Kind.LONG, Kind.FLOAT: Kind.DOUBLE, Kind.JSON: Kind.STRING}
-_FORMAT: list[Any] = ["keys in files, log by columns, short lengths", [], []]
-"""In the place of a table, first: another one where the bytes mean something else altogether."""
+_FORMAT: list[Any] = ["keys in files, log by columns, short lengths, patches by segment", [], []]
+"""In the place of a table, first: another one where the bytes, or the log's changes, mean something else."""
 _NO_TYPE = Kind.UNKNOWN.name.lower()
 
 

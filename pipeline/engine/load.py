@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from pipeline.config import LakeConfig
 from pipeline.engine.ahead import ahead
-from pipeline.engine.arrival import Arrival
+from pipeline.engine.arrival import Arrival, clock_of
 from pipeline.engine.dataset import DatasetWriter, Terms
+from pipeline.engine.envelopes import refuse_envelopes, tell_late
 from pipeline.engine.epoch import Summary
 from pipeline.engine.patience import apart
 from pipeline.engine.progress import Progress
@@ -84,7 +85,8 @@ class Engine:
             watcher: is told how it gets on.
 
         Raises:
-            BadInput: a file can't be read; what came before it is committed.
+            BadInput: a file can't be read, or holds envelopes and is not said to; what came before it is
+                committed.
             Unavailable: the catalog does not answer.
         """
         told = watcher or Watcher()
@@ -158,9 +160,9 @@ class _Load:
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
         self._dataset, self._records, self._envelope = dataset, 0, envelope
-        config = lake.dataset(dataset)
+        self._config = lake.dataset(dataset)
         self._writer = DatasetWriter(
-            lake, config, sink, backend, committed=self._committed, terms=Terms(envelope=envelope)
+            lake, self._config, sink, backend, committed=self._committed, terms=Terms(envelope=envelope)
         )
 
     def run(self, files: Sequence[str | Path]) -> Summary:
@@ -204,12 +206,16 @@ class _Load:
             if item is None:
                 continue
             block, decoded = item
+            if block.first_line == 0 and not self._envelope:
+                refuse_envelopes(block, self._config, source.name)
 
             def progress(done: int, block: Block = block) -> dict[str, Any]:
                 return begun.at(identity, block.first_line + done).to_json()
 
             started = None if self._envelope else begun.started
             arrival = Arrival.of_lines(self._writer.position, len(block), started)
+            if self._envelope and self._records == 0:
+                tell_late(decoded.batch, self._dataset, clock_of(self._writer.position, arrival.partition))
             self._writer.apply(decoded, block, arrival, progress)
             self._records += len(block)
             self._watcher.read(self._records, block.bytes_done, source.size)

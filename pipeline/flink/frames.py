@@ -11,6 +11,7 @@ Four kinds go from operator to operator, all of them bytes:
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -232,7 +233,7 @@ def split(
         groups: int64[key groups]: the key by which Flink sends frames of each.
 
     Returns:
-        Key groups with their frames.
+        Key groups with their frames; neighbours in the list are for other subtasks, if there are some.
     """
     n = len(batch)
     group = group_of(batch.key_hash.view(np.int64), groups.size)
@@ -274,10 +275,22 @@ def split(
     )
     data = (batch.keys, batch.values, batch.child_keys, batch.child_values)
     _fill(changes.skip, group, n, starts, numbers, data, at, words, out)
+    spread = _spread(groups.size)
     return [
-        (int(number), out[edges[number] : edges[number + 1]].tobytes())
-        for number in np.flatnonzero(sizes[:, 0])
+        (number, out[edges[number] : edges[number + 1]].tobytes())
+        for number in spread[sizes[spread, 0] > 0].tolist()
     ]
+
+
+def _spread(groups: int) -> Ints:
+    """All key groups, neighbours far from each other.
+
+    A subtask has a range of them: it would wait while the frames of another one's range are sent.
+    """
+    step = max(1, round(groups * 0.618))  # the golden section
+    while gcd(step, groups) > 1:
+        step += 1
+    return np.arange(groups) * step % groups
 
 
 def _up(sizes: Ints) -> Ints:

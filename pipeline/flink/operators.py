@@ -104,7 +104,7 @@ class Decode(KeyedProcessFunction):
         changes = changes_of(batch, block.offsets, stamps)
         clock = self._clock_of(partition)
         clocks = np.maximum(np.maximum.accumulate(stamps), clock)
-        origin = Origin(plan.config.topic, partition, envelope=False)
+        origin = Origin.of(plan.config, partition, envelope=False)
         letters = buried(batch, block, changes, slice(0, len(batch)), clock, origin)
         if letters is not None:
             self._dead[partition].append(letters)

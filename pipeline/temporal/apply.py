@@ -6,10 +6,16 @@ from pipeline.temporal import children, parent
 from pipeline.temporal.change import (
     DELETE,
     NONE_GIVEN,
+    OPEN,
     OPERATION_BITS,
     PATCH,
     PUT,
+    R_END,
+    R_START,
+    R_TABLE,
+    R_TO,
     RETRACT,
+    ROW_FIELDS,
     TERMINATE,
     Change,
     Changes,
@@ -87,8 +93,8 @@ def is_boundary(store: Store, key: int, instant: int) -> bool:
 
 
 @inner
-def keep_boundary(store: Store, rows: Rows, change: Change, instant: int, rules: Rules) -> None:
-    """Cut the parent at a change point of before that no table has any more.
+def keep_boundary(store: Store, rows: Rows, change: Change, instant: int, first: int, rules: Rules) -> None:
+    """Cut the parent at a change point of before that no table has now; rows of `change` begin at `first`.
 
     In a feed of change points a boundary is itself information, and taking children away can lose one.
     """
@@ -98,7 +104,21 @@ def keep_boundary(store: Store, rows: Rows, change: Change, instant: int, rules:
         and parent.spans(store, change.key, instant)
         and not is_boundary(store, change.key, instant)
     ):
-        parent.cut(store, rows, change, instant)
+        parent.cut(store, rows, change, instant, first)
+
+
+@inner
+def keep_boundaries(store: Store, rows: Rows, change: Change, first: int, rules: Rules) -> None:
+    """The same for all change points in the change's range: children had them whose rows it closed."""
+    fields = rows.fields
+    for i in range(first, rows.filled[0]):
+        row = i * ROW_FIELDS
+        if fields[row + R_TABLE] > 0 and fields[row + R_TO] != OPEN:
+            start, end = fields[row + R_START], fields[row + R_END]
+            if start >= change.start:
+                keep_boundary(store, rows, change, start, first, rules)
+            if end <= change.end:
+                keep_boundary(store, rows, change, end, first, rules)
 
 
 @spliced
@@ -113,7 +133,7 @@ def put(
     rules: Rules,
 ) -> None:
     """The values hold on the change's range; a new change point stays one even where nothing differs."""
-    key, start, end = change.key, change.start, change.end
+    key, start, end, first = change.key, change.start, change.end, rows.filled[0]
     at = changes.value_start[i]
     length = changes.value_start[i + 1] - at
     ended_there = has_children(store, key) and is_boundary(store, key, end)
@@ -123,23 +143,21 @@ def put(
     ):
         parent.put_here(store, rows, change, keep(store, changes.values, at, length), 0, here)
     elif moved and ended_there:
-        keep_boundary(store, rows, change, end, rules)
+        keep_boundary(store, rows, change, end, first, rules)
 
 
 @spliced
 def patch(
     store: Store, rows: Rows, scratch: Scratch, changes: Changes, i: int, change: Change, rules: Rules
 ) -> None:
-    """The given fields and arrays replace those on the change's range."""
-    at = changes.value_start[i]
+    """The given fields and arrays replace those on the change's range, segment by segment."""
+    at, first = changes.value_start[i], rows.filled[0]
     if gives_nothing(changes.values, at) and changes.given[i] == 0:
         return
-    ended_there = has_children(store, change.key) and is_boundary(store, change.key, change.end)
     parent.patch(store, rows, change, changes.values, at, rules.widths)
     if changes.given[i] != 0:
         children.assert_listed(store, rows, scratch, changes, i, change, changes.given[i])
-        if ended_there:
-            keep_boundary(store, rows, change, change.end, rules)
+        keep_boundaries(store, rows, change, first, rules)
 
 
 @inner
@@ -167,7 +185,7 @@ def retract(store: Store, rows: Rows, scratch: Scratch, change: Change, rules: R
     parent_moved = rows.filled[0] > before
     children.retract(store, rows, scratch, change)
     if not parent_moved:
-        keep_boundary(store, rows, change, next_, rules)
+        keep_boundary(store, rows, change, next_, before, rules)
 
 
 @inner

@@ -147,6 +147,18 @@ def emit_open(rows: Rows, table: int, value: int, start: int, end: int, change: 
 
 
 @inner
+def shorten_open(rows: Rows, first: int, start: int, end: int) -> None:
+    """End the parent's open row from `first` on that starts at `start` at `end`; there is one."""
+    fields, i = rows.fields, rows.filled[0] - 1
+    while i >= first:
+        row = i * ROW_FIELDS
+        if fields[row + R_TABLE] == 0 and fields[row + R_TO] == OPEN and fields[row + R_START] == start:
+            fields[row + R_END] = end
+            return
+        i -= 1
+
+
+@inner
 def claim_segment(lists: Lists, slot: int, change: Change) -> None:
     """Mark the segment at `slot` as believed from `change` on."""
     lists.segments[slot * SEGMENT_FIELDS + SYSTEM] = change.system

@@ -4,7 +4,16 @@ What looks something up several times is given `here`: the position of the first
 instant.
 """
 
-from pipeline.temporal.change import Change, Rows, claim_segment, emit_closed, emit_open, let_go, share
+from pipeline.temporal.change import (
+    Change,
+    Rows,
+    claim_segment,
+    emit_closed,
+    emit_open,
+    let_go,
+    share,
+    shorten_open,
+)
 from pipeline.temporal.jit import inner
 from pipeline.temporal.pages import find_page, insert, lower_bound, remove, set_end, set_start, slot_of
 from pipeline.temporal.store import (
@@ -17,6 +26,7 @@ from pipeline.temporal.store import (
     SEGMENT_FIELDS,
     SHARED,
     START,
+    SYSTEM,
     TAG,
     VALUE,
     Bytes,
@@ -290,8 +300,11 @@ def spans(store: Store, key: int, instant: int) -> bool:
 
 
 @inner
-def cut(store: Store, rows: Rows, change: Change, instant: int) -> None:
-    """Split the segment that holds around `instant` into two of the same values."""
+def cut(store: Store, rows: Rows, change: Change, instant: int, first: int) -> None:
+    """Split the segment that holds around `instant` into two of the same values.
+
+    The rows of `change` begin at `first`: one that the segment has among them becomes that of its first half.
+    """
     lists, keys, key = store.parents, store.keys, change.key
     page, place = first_ending_after(lists, keys, key, instant)
     slot = slot_of(lists, keys, key, PARENTS, page, place)
@@ -300,11 +313,14 @@ def cut(store: Store, rows: Rows, change: Change, instant: int) -> None:
         lists.segments[slot * SEGMENT_FIELDS + END],
         lists.segments[slot * SEGMENT_FIELDS + VALUE],
     )
-    emit_closed(rows, lists, slot, 0, change)
+    if lists.segments[slot * SEGMENT_FIELDS + SYSTEM] == change.system:
+        shorten_open(rows, first, start, instant)
+    else:
+        emit_closed(rows, lists, slot, 0, change)
+        claim_segment(lists, slot, change)
+        emit_open(rows, 0, value, start, instant, change)
     set_end(lists, keys, key, PARENTS, page, place, instant)
-    claim_segment(lists, slot, change)
     share(lists, slot)
-    emit_open(rows, 0, value, start, instant, change)
     add(store, rows, change, instant, end, value, SHARED)
 
 

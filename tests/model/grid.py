@@ -146,6 +146,10 @@ class Grid:
             return
         if change.operation == "put" and change.valid_from not in self.marks():
             parent.fill(cells, change.values, start=True)
+        if change.operation == "patch":
+            gone = marks - self.marks()
+            inside = [i for i in cells if self.points[i] in gone and i > 0]
+            parent.starts |= {i for i in inside if parent.cells[i - 1] is not None is not parent.cells[i]}
         stop = cells.stop
         lost = stop < len(self.points) and self.points[stop] in marks - self.marks()
         if lost and parent.cells[stop] is not None and parent.cells[stop - 1] is not None:

@@ -224,6 +224,18 @@ def test_patch_replaces_a_given_array_whole() -> None:
     assert appended(none, 3, "x__c") == [("x.2", 10, None, 2, 3)]
 
 
+def test_patched_segments_stay_segments_where_only_children_told_them_apart() -> None:
+    """Else a late put would run past the change point at 10, and the order of arrival would change the answer."""
+    before = (rec(1, 1, v="A", c={"x": 1}), rec(2, 10, v="A", c={"y": 1}), rec(3, 20, v="B"))
+    model = children(*before, rec(4, 1, "patch", c=None, to=20), rec(5, 2, v="C"))
+    assert appended(model, 4) == [("A", 1, 20, 3, 4), ("A", 1, 10, 4, None), ("A", 10, 20, 4, None)]
+    assert set(final(model)) == {("A", 1, 2), ("C", 2, 10), ("A", 10, 20), ("B", 20, None)}
+    check_grid(model)
+    both = children(*before, rec(4, 1, "patch", v="C", c=None, to=20))
+    assert appended(both, 4) == [("A", 1, 20, 3, 4), ("C", 1, 10, 4, None), ("C", 10, 20, 4, None)]
+    check_grid(both)
+
+
 def test_retract_with_children() -> None:
     """x ends at 10 and runs on, y starts there and goes, z spans it and stays, w is absorbed up to 20."""
     before = (

@@ -143,10 +143,13 @@ def apply(lines: Lines, change: Change, *, next_change: bool, end: int) -> Lines
 def _keep_boundaries(before: Lines, after: Lines, change: Change, a: int, b: int, end: int) -> Lines:
     """In a feed of change points a put's start stays a boundary, and no change takes away the one it ends at.
 
-    Where only children changed (or nothing), the boundary may be in no table any more: the parent is cut.
+    A patch takes none away: it is of segments. Where only children had a boundary, the parent is cut.
     """
     parent = after.get(PARENT, [])
-    if change.operation == "put" and a not in boundaries(after, end):
+    if change.operation == "patch":
+        for lost in sorted(boundaries(before, end) - boundaries(after, end)):
+            after = after | {PARENT: cut(after.get(PARENT, []), lost)}
+    elif change.operation == "put" and a not in boundaries(after, end):
         after = after | {PARENT: put(parent, a, b, change.values)}
     elif b in boundaries(before, end) and b not in boundaries(after, end):
         after = after | {PARENT: cut(parent, b)}

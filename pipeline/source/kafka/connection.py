@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -195,10 +196,7 @@ class Connection:
             return
         answer = self.ask(SaslHandshakeRequest(mechanism=sasl.mechanism), most=1)
         if answer.error_code:
-            raise BadConfiguration(
-                f"the Kafka broker {self.name} does not take {sasl.mechanism}",
-                next_step=f"set sasl.mechanism to one of {', '.join(answer.mechanisms)}",
-            )
+            raise _no_mechanism(self.name, sasl.mechanism, answer.mechanisms)
         user = sasl.username
         if sasl.mechanism.startswith("SCRAM"):
             user = user.replace("=", "=3D").replace(",", "=2C")
@@ -233,6 +231,18 @@ def _no_trust(name: str, error: ssl.SSLError) -> BadConfiguration:
         next_step="check that this listener speaks TLS, that ssl.truststore.location holds the authority of"
         " its certificate, that bootstrap.servers names it as the certificate does, and whether it wants a"
         " certificate of ours",
+    )
+
+
+def _no_mechanism(name: str, mechanism: str, offered: Sequence[str]) -> BadConfiguration:
+    if not offered:
+        return BadConfiguration(
+            f"the listener {name} of the Kafka broker has no SASL",
+            next_step="check security.protocol, and that bootstrap.servers names the listener with SASL",
+        )
+    return BadConfiguration(
+        f"the Kafka broker {name} does not take {mechanism}",
+        next_step=f"set sasl.mechanism to one of {', '.join(offered)}",
     )
 
 

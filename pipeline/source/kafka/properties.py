@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.errors import BadConfiguration
 from pipeline.source.kafka.security import Sasl, Tls, sasl_of, tls_of
 
-_ALIASES = {
+ALIASES = {
     "metadata.broker.list": "bootstrap.servers",
     "sasl.mechanisms": "sasl.mechanism",
     "ssl.ca.location": "ssl.truststore.location",
@@ -22,6 +22,7 @@ _ALIASES = {
     "socket.receive.buffer.bytes": "receive.buffer.bytes",
     "topic.metadata.refresh.interval.ms": "metadata.max.age.ms",
 }
+"""librdkafka's names."""
 _SECURITY = (
     "sasl.jaas.config",
     "sasl.mechanism",
@@ -61,6 +62,8 @@ _DEFAULTS = {
     "socket.connection.setup.timeout.ms": "10000",
     "receive.buffer.bytes": "-1",
 }
+SUPPORTED = frozenset({"bootstrap.servers", *_DEFAULTS, *_SECURITY})
+"""Every property that is read, by Kafka's name."""
 _RESETS = {"earliest": "earliest", "smallest": "earliest", "beginning": "earliest", "none": "none"} | {
     "latest": "latest",
     "largest": "latest",
@@ -155,14 +158,13 @@ def client_settings(properties: Mapping[str, Any], base: Path | None = None) -> 
 
 
 def _canonical(properties: Mapping[str, Any]) -> dict[str, str]:
-    known = {"bootstrap.servers", *_DEFAULTS, *_SECURITY}
     given: dict[str, str] = {}
     for name, value in properties.items():
         if value is None:
             continue
-        canonical = _ALIASES.get(name, name)
-        if canonical not in known:
-            raise _unknown(name, known)
+        canonical = ALIASES.get(name, name)
+        if canonical not in SUPPORTED:
+            raise _unknown(name)
         if canonical in given:
             raise BadConfiguration(
                 f"kafka: {name} and another name of {canonical} are both given",
@@ -172,16 +174,16 @@ def _canonical(properties: Mapping[str, Any]) -> dict[str, str]:
     return given
 
 
-def _unknown(name: str, known: set[str]) -> BadConfiguration:
+def _unknown(name: str) -> BadConfiguration:
     if any(part in name for part in _UNUSED):
         return BadConfiguration(
             f"kafka: {name} has no meaning here",
             next_step="remove it: bitlake keeps its own offsets and reads the records' bytes itself",
         )
-    close = difflib.get_close_matches(name, known | set(_ALIASES), 1)
+    close = difflib.get_close_matches(name, SUPPORTED | ALIASES.keys(), 1)
     return BadConfiguration(
         f"kafka: there is no client property {name}, or bitlake does not support it",
-        next_step=f"did you mean {close[0]}?" if close else f"supported are: {', '.join(sorted(known))}",
+        next_step=f"did you mean {close[0]}?" if close else f"supported are: {', '.join(sorted(SUPPORTED))}",
     )
 
 

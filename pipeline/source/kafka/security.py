@@ -102,7 +102,8 @@ def sasl_of(given: Mapping[str, str]) -> Sasl:
         raise BadConfiguration(
             "kafka: SASL needs a user and a password",
             next_step='set sasl.jaas.config: \'org.apache.kafka...LoginModule required username="..."'
-            ' password="...";\', or sasl.username and sasl.password',
+            ' password="...";\', or sasl.username and sasl.password (in the environment:'
+            " BITLAKE__KAFKA__SASL_PASSWORD)",
         )
     return Sasl(mechanism, username, password)
 

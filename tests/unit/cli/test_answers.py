@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.cli.questions import by_valid_time
+from pipeline.sink.epoch import Position
+from tests.unit.query.lakes import catalog_in, create, rows_of, system_us, table_schema
 
 FIRST = {
     "isin": "A",
@@ -128,6 +130,17 @@ def test_status(lake, bitlake):
     assert (bonds["epoch"], bonds["rows"], bonds["files"]) == (None, 4, 2)
     assert bonds["tables"]["bonds"]["rows"] == 4
     assert (empty["dataset"], empty["rows"], empty["dead_letters"]) == ("empty", 0, 0)
+
+
+def test_status_lists_partitions_by_number(lake, bitlake):
+    schema = table_schema({"isin": "string"}, {"level": "long"}, name="empty")
+    clocks = {partition: system_us(1) for partition in (10, 2, -1, 1)}
+    position = Position(1, {10: 5, 2: 6, -1: 7, 1: 8}, clocks, system_us(1) - 1)
+    table = create(catalog_in(lake), schema)
+    table.append(rows_of([], schema), snapshot_properties=position.to_summary("empty"))
+    told = bitlake("status", "--output", "json").json[1]
+    assert list(told["offsets"].items()) == [("-1", 7), ("1", 8), ("2", 6), ("10", 5)]
+    assert list(told["clocks"]) == ["-1", "1", "2", "10"]
 
 
 def test_views_are_printed_for_trino(lake, bitlake):

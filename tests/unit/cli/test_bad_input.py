@@ -401,7 +401,7 @@ def test_a_load_that_applied_nothing_says_so(
     assert result.status == 0
     told = " ".join(result.err.split())
     assert (
-        "Nothing was applied: all 3 records are dead letters. Most often (2): valid time: valid_from: it is"
+        "Nothing was applied: all 3 records are dead letters. Most often (2): valid time: valid_from (v): it"
         in told
     )
     assert "What to do: give every record the start of its valid range" in told

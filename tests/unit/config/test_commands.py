@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from pipeline.cli.config_commands import config_app, infer, init
 from pipeline.config import ConfigErrors, load_config
 from pipeline.config.template import TEMPLATE
-from pipeline.errors import BadInput
+from pipeline.errors import BadConfiguration, BadInput
 
 app = typer.Typer()
 app.add_typer(config_app, name="config")
@@ -68,6 +68,35 @@ def test_check_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     run("init")
     monkeypatch.setenv("BITLAKE__DATASETS__0__TABLE", "other.table")
     assert "table other.table:" in run("config", "check")
+
+
+TLS = {"bootstrap.servers": "nowhere.invalid:9092", "security.protocol": "SSL"}
+SASL = TLS | {"security.protocol": "SASL_PLAINTEXT", "sasl.username": "u", "sasl.password": "p"}
+NOT_A_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        (TLS | {"ssl.truststore.locaton": "ca.pem"}, "did you mean ssl.truststore.location?"),
+        (TLS | {"ssl.truststore.type": "JKS", "ssl.truststore.location": "ca.jks"}, "is JKS"),
+        (TLS | {"ssl.truststore.location": "ca.pem"}, "ca.pem can't be read: No such file"),
+        (TLS | {"ssl.truststore.certificates": NOT_A_CERTIFICATE}, "trusted certificates can't be read"),
+        (SASL | {"sasl.mechanism": "GSSAPI"}, "GSSAPI is not supported"),
+    ],
+)
+def test_check_reads_the_properties_of_kafka(folder: Path, properties: dict[str, str], message: str) -> None:
+    lake = YAML(typ="safe").load(TEMPLATE) | {"kafka": properties}
+    (folder / "lake.yaml").write_text(json.dumps(lake))
+    with pytest.raises(BadConfiguration) as caught:
+        run("config", "check")
+    assert message in str(caught.value)
+
+
+def test_check_asks_no_broker(folder: Path) -> None:
+    lake = YAML(typ="safe").load(TEMPLATE) | {"kafka": SASL | {"sasl.mechanism": "PLAIN"}}
+    (folder / "lake.yaml").write_text(json.dumps(lake))
+    assert "no mistakes" in run("config", "check")
 
 
 def test_infer_prints_or_writes(folder: Path) -> None:

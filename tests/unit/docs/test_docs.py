@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from pipeline.cli.main import app
 from pipeline.config import parse_config
+from pipeline.source.kafka.properties import ALIASES, SUPPORTED
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "docker").glob("*.md"))]
@@ -49,6 +50,15 @@ def test_json_is_json(text: str):
 @pytest.mark.parametrize("text", blocks("python"))
 def test_python_compiles(text: str):
     compile(text, "page", "exec")
+
+
+def test_the_properties_of_kafka_are_listed():
+    page = (ROOT / "docs/how-to/run-kafka.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*", page.partition("## Properties")[2].partition("\n## ")[0], re.MULTILINE)
+
+    listed = re.findall(r"`(.+?)`", "".join(rows))
+
+    assert sorted(listed) == sorted([*SUPPORTED, *ALIASES])
 
 
 def test_pictures_are_small():

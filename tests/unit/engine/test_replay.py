@@ -93,6 +93,24 @@ def test_letters_hold_what_is_known(mended: Lake) -> None:
     assert all(row["advice"] and row["status"] == "dead" and row["headers"] is None for row in dead)
 
 
+def test_reasons_name_the_paths_of_times_and_operation(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path, STRICT | {"valid_to": "valid_to", "operation": "meta.action"})
+    head = b'{"isin": "A", "from": "2024-01-01", '
+    lines = [
+        b'{"isin": "A", "from": "soon"}',
+        head + b'"valid_to": "never"}',
+        head + b'"meta": {"action": "upsert"}}',
+        head + b'"coupon": "x"}',
+    ]
+    load(lake, tmp_path, lines)
+    assert [row["reason"].partition(", at byte")[0] for row in rows(lake)] == [
+        "valid_from (from): not a date or timestamp",
+        "valid_to: not a date or timestamp",
+        "operation (meta.action): not an operation",
+        "bonds.coupon: not a number",
+    ]
+
+
 def test_replay_applies_marks_and_leaves_the_rest(mended: Lake) -> None:
     before = position_of("bonds", mended._known("bonds"))
     begun = datetime.now(UTC)
