@@ -46,6 +46,7 @@ class Applied:
         clock: the partition's, in microseconds, after those applied so far.
         done: how many are.
         strayed: keys of these that were met in a second partition for the first time.
+        clocked: the changes' timestamps are the partition's clocks, and keys may come in any order.
     """
 
     changes: Changes
@@ -53,6 +54,7 @@ class Applied:
     clock: int
     done: int = 0
     strayed: int = 0
+    clocked: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Timelines:
             admitted.partition,
             admitted.clock,
             self._rules(schema),
+            admitted.clocked,
             False,
         )
         admitted.strayed += strayed
@@ -177,6 +180,7 @@ class Timelines:
                 partition,
                 0,
                 rules,
+                False,
                 True,
             )
             count += size

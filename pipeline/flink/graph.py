@@ -76,7 +76,7 @@ class Graph:
     def _decoded(self, plan: DatasetPlan) -> Any:
         """The stream of what `Decode` gives, in Java."""
         name, ours = plan.config.name, self._java.bitlake
-        keys = ours.Keys.OfPartition(self._most, 0)
+        keys = ours.Keys.OfPartition(self._most, plan.config.topic)
         raw = self._source(plan)
         gather = ours.Gather(keys, GATHER_BYTES, GATHER_MILLIS, plan.config.topic, self._kafka, ENDS_MILLIS)
         gathered = raw.keyBy(keys, self._key).transform(f"{name}: gather", self._row, gather)

@@ -37,7 +37,7 @@ def admit(met: Sequence[Met]) -> Iterator[Applied]:
     for partition, some in groupby(met, lambda one: one.frame.partition):
         frames = list(some)
         changes = joined([one.frame for one in frames], [one.keys for one in frames])
-        yield Applied(changes, partition, NONE_GIVEN)
+        yield Applied(changes, partition, NONE_GIVEN, clocked=True)
 
 
 class FlinkTimelines(Timelines):

@@ -248,9 +248,12 @@ def apply(
     partition: int,
     clock: int,
     rules: Rules,
+    clocked: bool,
     replaying: bool,
 ) -> tuple[int, int, int]:
     """Apply changes `first` to `last` of one partition, in record order, giving each its system time.
+
+    Where `clocked`, timestamps are the partition's clocks, and only each key's changes need be in that order.
 
     Where `replaying`, changes keep the system time that they have, those that their key has already are
     passed over, and no rows are left. Partition -1 is that of files beside a topic: keys are at home in both.
@@ -264,7 +267,7 @@ def apply(
     i, strayed = first, 0
     while i < last and rows.filled[0] < row_limit:
         fetch_ahead(store, changes, i, last)
-        clock = max(clock, changes.timestamp[i])
+        clock = changes.timestamp[i] if clocked else max(clock, changes.timestamp[i])
         changes.outcome[i] = SKIPPED
         if changes.skip[i] == 0:
             key = changes.key[i] * KEY_FIELDS

@@ -17,7 +17,7 @@ from tests.model.generate import Entry, make_entry
 from tests.model.strategies import numbered, random_stream
 from tests.property.differential import objects
 
-pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.usefixtures("job")]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("job")]
 TASK_MANAGERS = 4
 KEYS = 6
 """So many times the keys of a random stream."""
@@ -58,7 +58,14 @@ def twin(topic: Topic) -> Topic:
 
 
 @pytest.mark.parametrize(
-    ("seed", "parallelism"), [(101, 1), (102, 1), (103, 2), (104, 2), (105, 4), (106, 4)]
+    ("seed", "parallelism"),
+    [
+        (103, 2),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in ((101, 1), (102, 1), (104, 2), (105, 4), (106, 4))
+        ),
+    ],
 )
 def test_both_runtimes_write_the_models_rows(
     stack: Background, tmp_path: Path, seed: int, parallelism: int

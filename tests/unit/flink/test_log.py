@@ -110,7 +110,9 @@ class Subtask:
         return {key: value for group in self.states.values.values() for key, value in group.items()}
 
 
-def frames_of(luck: random.Random, decoder: Decoder, first: int, clock: int) -> list[tuple[int, bytes]]:
+def frames_of(
+    luck: random.Random, decoder: Decoder, first: int, clock: int, partitions: int = 2
+) -> list[tuple[int, bytes]]:
     n = luck.randrange(1, 12)
     lines = [
         json.dumps(
@@ -124,9 +126,10 @@ def frames_of(luck: random.Random, decoder: Decoder, first: int, clock: int) -> 
         )
         for _ in range(n)
     ]
-    batch, offsets, clocks = decode(decoder, *lines), np.arange(first, first + n), np.full(n, clock)
+    batch, offsets = decode(decoder, *lines), np.arange(first, first + n)
+    clocks = clock + np.arange(n)
     assert not batch.status.any()
-    return split(batch, changes_of(batch, offsets, clocks), clocks, luck.randrange(2), GROUPS)
+    return split(batch, changes_of(batch, offsets, clocks), clocks, luck.randrange(partitions), GROUPS)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -157,6 +160,15 @@ def test_a_subtask_that_fails_goes_on_where_its_last_checkpoint_was(
     assert logged > 0
     assert any(subtask.states.values.values()), "no keys were written: the logs were never long"
     assert plain(subtask.all_keys()) == plain(steady.all_keys())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_frames_applied_together_leave_the_rows_of_frames_applied_apart(seed: int) -> None:
+    luck, decoder = random.Random(seed), Decoder(SCHEMA, options())
+    frames = [frame for turn in range(30) for frame in frames_of(luck, decoder, 12 * turn, 50 * turn, 1)]
+    together = Subtask(States()).taken(frames)
+    apart = Subtask(States())
+    assert sorted(together) == sorted(row for frame in frames for row in apart.taken([frame]))
 
 
 def test_a_checkpoint_writes_what_came_however_long_the_history_is() -> None:

@@ -185,7 +185,7 @@ class Machine:
         rules = kernel.Rules(END, self.next_change, widths)
         n, again = made.key.size, replaying is not None
         done, self.clock, _ = kernel.apply(
-            self.store, self.rows, self._scratch, made, 0, n, 1 << 40, 0, self.clock, rules, again
+            self.store, self.rows, self._scratch, made, 0, n, 1 << 40, 0, self.clock, rules, False, again
         )
         assert done == n
         return made

@@ -53,7 +53,12 @@ public final class Keys {
     }
   }
 
-  /** The key of the partition that a record is of: partitions are spread evenly over the key groups. */
+  /**
+   * The key of the partition that a record is of: partitions are spread evenly over the key groups.
+   *
+   * <p>Of n subtasks, Kafka's source has the one of number (hash + partition) mod n read a partition. Where n is 2, its
+   * records then stay in that one's process; where it is 4, half of them do.
+   */
   public static final class OfPartition implements KeySelector<byte[], Row> {
     private static final long serialVersionUID = 1L;
     private final int[] byGroup;
@@ -62,9 +67,12 @@ public final class Keys {
     /** By partition. */
     private int[] keys = {};
 
-    public OfPartition(int maxParallelism, int first) {
+    /**
+     * @param topic the partitions' topic
+     */
+    public OfPartition(int maxParallelism, String topic) {
       this.byGroup = byGroup(maxParallelism);
-      this.first = first;
+      this.first = topic.hashCode() * 31 & Integer.MAX_VALUE;
     }
 
     @Override
