@@ -50,4 +50,5 @@ def java_properties(config: Mapping[str, str]) -> tuple[str, str, dict[str, str]
         given["jdbc.user"] = url.username
     if url.password:
         given["jdbc.password"] = str(url.password)
+    given.setdefault("clients", "1")  # every writer and committer has connections of its own
     return name, "jdbc", given
