@@ -4,6 +4,8 @@ So credentials, endpoints and every scheme that pyiceberg knows work without an 
 """
 
 from datetime import UTC, datetime
+from os import SEEK_CUR, SEEK_END, SEEK_SET
+from threading import Lock, local
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -20,19 +22,39 @@ def opened(io: FileIO, location: str) -> "WholeFile":
 
 
 class WholeFile:
-    """A file that gives as many bytes as it has and is asked for, where an answer of the store broke off."""
+    """A file that gives as many bytes as it has and is asked for, also where an answer of a store broke off.
+
+    Each thread has its own place in it: DuckDB's threads share a file, and seek before they read.
+    """
 
     def __init__(self, file: Any) -> None:
-        self._file = file
+        self._file, self._lock, self._thread = file, Lock(), local()
+        file.seek(0, SEEK_END)
+        self._size = file.tell()
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Go to a place; where that is."""
+        from_ = {SEEK_SET: 0, SEEK_CUR: self.tell(), SEEK_END: self._size}[whence]
+        self._thread.at = from_ + offset
+        return self.tell()
+
+    def tell(self) -> int:
+        """The place in the file."""
+        return int(getattr(self._thread, "at", 0))
 
     def read(self, size: int | None = None) -> bytes:
         """So many bytes, or all that are left."""
-        data = bytes(self._file.read(size))
-        while size is None or len(data) < size:
-            more = self._file.read(None if size is None else size - len(data))
-            if not more:
-                break
-            data += more
+        begin, data = self.tell(), b""
+        left = max(0, self._size - begin)
+        wanted = left if size is None or size < 0 else min(size, left)
+        with self._lock:
+            self._file.seek(begin)
+            while len(data) < wanted:
+                more = self._file.read(wanted - len(data))
+                if not more:
+                    break
+                data += more
+        self._thread.at = begin + len(data)
         return data
 
     def __getattr__(self, name: str) -> Any:
