@@ -41,7 +41,7 @@ class PostgreSQL(Server):
     def command(self) -> Command:
         """`postgres`, that refuses to be root."""
         listen = ["-h", HOST, "-p", str(self.ports["sql"]), "-k", ""]
-        small = ["-c", "shared_buffers=64MB", "-c", "max_connections=100"]
+        small = ["-c", "shared_buffers=64MB"]
         return Command([str(_programs() / "postgres"), "-D", str(self._data), *listen, *small], root=False)
 
     def healthy(self) -> bool:

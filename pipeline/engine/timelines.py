@@ -130,16 +130,8 @@ class Timelines:
             clock: the partition's clock before, in microseconds.
         """
         changes = changes_of(batch, offsets, timestamps)
-        hashes = batch.key_hash.view(np.int64)
-        return self.admit_changes(changes, batch.keys, batch.key_start, hashes, partition, clock)
-
-    def admit_changes(
-        self, changes: Changes, keys: Bytes, starts: Ints, hashes: Ints, partition: int, clock: int
-    ) -> Applied:
-        """The same for changes that are arrays already, with their canonical keys and those's hashes."""
-        found = self._number(changes, keys, starts, hashes)
-        records = changes.skip.size - int(np.count_nonzero(changes.skip))
-        self.lookups += replace(found, met=records - found.restored - found.read_back - found.new)
+        found = self._number(changes, batch.keys, batch.key_start, batch.key_hash.view(np.int64))
+        self._count_lookups(found, changes.skip.size - int(np.count_nonzero(changes.skip)))
         return Applied(changes, partition, clock)
 
     def apply(self, admitted: Applied, schema: DatasetSchema, rows: Rows) -> slice:
@@ -295,6 +287,10 @@ class Timelines:
             self._read_back(self, numbers[left], marks)
         known, read_back = int(np.count_nonzero(found.places)), int(np.count_nonzero(left))
         return Lookups(restored=known - read_back, read_back=read_back, new=numbers.size - known)
+
+    def _count_lookups(self, found: Lookups, changes: int) -> None:
+        """Count the look-ups of changes; those whose keys were not found elsewhere had them in memory."""
+        self.lookups += replace(found, met=changes - found.restored - found.read_back - found.new)
 
     def _half(self, memory: int) -> int:
         return (memory - self._journal.files.index_bytes()) // 2

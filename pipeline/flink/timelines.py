@@ -1,7 +1,7 @@
 """The timelines of a subtask: its keys in memory, and in Flink's state before each checkpoint."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -60,8 +60,7 @@ class FlinkTimelines(Timelines):
         self.current.keys = with_room(self.current.keys, part.changes)
         before, keys = part.number(self.current.keys)
         leaving = len(self._left)
-        found = self.bring(np.arange(before, self.current.count))
-        self.lookups += replace(found, met=part.changes - found.restored - found.read_back - found.new)
+        self._count_lookups(self.bring(np.arange(before, self.current.count)), part.changes)
         return Met(part, keys, len(self._left) > leaving)
 
     def restore(self, frames: Iterable[bytes], schema: DatasetSchema) -> None:
