@@ -80,6 +80,18 @@ def clock_of(position: Position, partition: int) -> int:
     return max(position.clocks.get(partition, NONE_GIVEN), position.horizon + 1)
 
 
+def clocks_at(ahead: NDArray[np.bool_], timestamps: NDArray[np.int64], clock: int) -> NDArray[np.int64]:
+    """A partition's clock at each of n records: the largest timestamp so far, in microseconds.
+
+    Args:
+        ahead: bool[n], the timestamp is too far ahead of now to move the clock.
+        timestamps: int64[n], microseconds.
+        clock: the clock before them.
+    """
+    known = np.where(ahead, NONE_GIVEN, timestamps)
+    return np.maximum(np.maximum.accumulate(known), clock)
+
+
 def advanced(
     position: Position,
     partition: int,

@@ -38,11 +38,17 @@ _STARTS = frozenset(
 )
 
 
-def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.int64]) -> Changes:
-    """A batch as changes that have no key numbers yet; `offsets` and `timestamps` are int64[n]."""
+def changes_of(batch: Batch, offsets: NDArray[np.int64], clocks: NDArray[np.int64]) -> Changes:
+    """A batch as changes that have no key numbers yet.
+
+    Args:
+        batch: n decoded records.
+        offsets: int64[n].
+        clocks: int64[n], their partition's clock at each, in microseconds.
+    """
     n = len(batch)
     # To numba a read-only array is of another type, for which it would compile the kernel anew, for a minute.
-    offsets, timestamps = (np.require(given, np.int64, ("C", "W")) for given in (offsets, timestamps))
+    offsets = np.require(offsets, np.int64, ("C", "W"))
     return Changes(
         skip=(batch.status != 0).view(np.uint8),
         key=np.empty(n, np.int64),
@@ -50,7 +56,6 @@ def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.
         valid_from=batch.valid_from,
         valid_to=batch.valid_to,
         offset=offsets,
-        timestamp=timestamps,
         values=batch.values,
         value_start=batch.value_start,
         given=batch.given.view(np.int64),
@@ -61,7 +66,7 @@ def changes_of(batch: Batch, offsets: NDArray[np.int64], timestamps: NDArray[np.
         child_key_hash=batch.child_key_hash.view(np.int64),
         child_values=batch.child_values,
         child_value_start=batch.child_value_start,
-        system=np.zeros(n, np.int64),
+        system=clocks.astype(np.int64),
         outcome=np.zeros(n, np.uint8),
     )
 
@@ -100,7 +105,6 @@ def from_log(
     changes = Changes(
         skip=arrays["skip"],
         key=np.empty(n, np.int64),
-        timestamp=np.zeros(n, np.int64),
         outcome=np.zeros(n, np.uint8),
         **{name: arrays[name] for name in _LOGGED},
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.config import DatasetConfig, LakeConfig, ValidEnd, ValidTime, dataset_schema
 from pipeline.decode import NEVER_AHEAD, Batch, Decoder
@@ -18,6 +17,7 @@ from pipeline.engine.arrival import (
     advanced,
     begin_topic,
     clock_of,
+    clocks_at,
     files_partition,
     lifted,
     topic_offsets,
@@ -45,7 +45,6 @@ from pipeline.sink.lease import Tenant
 from pipeline.sink.tables import Mode
 from pipeline.source.block import Block
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
-from pipeline.temporal.change import NONE_GIVEN
 from pipeline.temporal.marks import Marks
 from pipeline.temporal.store import Ints, physical_memory
 from state.base import LocalState
@@ -211,17 +210,17 @@ class DatasetWriter:
             self._decoder = Decoder(self._decoder.schema, options, self._seed)
             self._envelope = letters.envelope
         batch, schema = letters.decode(self._decoder), self._decoder.schema
-        clock = self.position.clocks.get(letters.partition, NONE_GIVEN)
-        times = np.full(len(batch), now)
+        clock = max(now, self.position.clocks.get(letters.partition, now))
+        clocks = np.full(len(batch), clock)
         self._schema = schema
-        admitted = self._timelines.admit(batch, letters.offsets, times, letters.partition, clock)
+        admitted = self._timelines.admit(batch, letters.offsets, clocks, letters.partition)
         while admitted.done < len(batch):
             done = self._timelines.apply(admitted, schema, self._draft.rows)
             self._share.fill(self._draft.nbytes)
-            if self._draft.add_replayed(batch, letters.rows, admitted, done):
+            if self._draft.add_replayed(batch, letters.rows, admitted, done, clock):
                 self._draft.dataset = schema
                 partitions = {*topic_offsets(self.position), letters.partition}
-                self.position = lifted(self.position, {letters.partition: admitted.clock}, partitions)
+                self.position = lifted(self.position, {letters.partition: clock}, partitions)
             if admitted.done < len(batch):
                 self.cut()
         return int(np.count_nonzero(batch.status))
@@ -241,30 +240,31 @@ class DatasetWriter:
             progress: given how many of the block's records an epoch holds, what it remembers of the source.
         """
         batch, partition, total = decoded.batch, arrival.partition, len(decoded.batch)
-        timestamps = _clocked(batch) if arrival.started is None else np.full(total, arrival.started)
+        timestamps = batch.timestamp if arrival.started is None else np.full(total, arrival.started)
         origin = Origin.of(self._config, partition, envelope=self._envelope)
         clock = clock_of(self.position, partition)
         self._partitions |= {partition}
         self._schema = decoded.schema
-        admitted = self._timelines.admit(batch, arrival.offsets, timestamps, partition, clock)
+        clocks = clocks_at(batch.ahead, timestamps, clock)
+        admitted = self._timelines.admit(batch, arrival.offsets, clocks, partition)
         while True:
-            clock = admitted.clock
             done = self._timelines.apply(admitted, decoded.schema, self._draft.rows)
             self._draft.dataset = decoded.schema
-            self._draft.add(batch, block, admitted, done, clock, origin)
+            self._draft.add(batch, block, timestamps, admitted, done, origin)
             self._share.fill(self._draft.nbytes)
+            clock = int(clocks[done.stop - 1]) if done.stop else clock
             self.position = advanced(
                 self.position,
                 partition,
                 arrival.after(done.stop),
-                admitted.clock,
+                clock,
                 self._partitions,
                 progress(done.stop) if progress else None,
             )
             if admitted.done == total:
                 break
             self.cut()
-        self._newest = max(self._newest, admitted.clock)
+        self._newest = max(self._newest, clock)
         self._tell_strayed(admitted.strayed)
 
     def lift(self, read_to: Mapping[int, int], partitions: Collection[int]) -> None:
@@ -432,8 +432,3 @@ def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms)
         sink.take_lease(schema, Tenant(owner, holder, terms.lease_seconds, this_process()))
     if flink:
         wait_for_flink(sink, schema)
-
-
-def _clocked(batch: Batch) -> NDArray[np.int64]:
-    """The records' timestamps, but those too far ahead of now: they move no clock."""
-    return np.where(batch.ahead, NONE_GIVEN, batch.timestamp) if batch.ahead.any() else batch.timestamp

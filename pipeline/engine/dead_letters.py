@@ -116,26 +116,30 @@ class Buried:
 
 
 def buried(
-    batch: Batch, block: Block | KafkaBlock, changes: Changes, done: slice, clock: int, origin: Origin
+    batch: Batch,
+    block: Block | KafkaBlock,
+    timestamps: NDArray[np.int64],
+    changes: Changes,
+    done: slice,
+    origin: Origin,
 ) -> Buried | None:
     """Those records `done` of a batch that are no changes.
 
     Args:
-        batch, block, changes: the records decoded, as they came, and with what became of them.
+        batch, block, changes: n records decoded, as they came, and with what became of them.
+        timestamps: int64[n], microseconds.
         done: which of them.
-        clock: the partition's clock before them.
         origin: where they came from.
     """
     records = done.start + np.flatnonzero(batch.status[done])
     if records.size == 0:
         return None
-    clocks = np.maximum.accumulate(np.concatenate(([clock], changes.timestamp[done])))
     return Buried(
         origin,
         origin.refused(batch, records),
         changes.offset[records],
-        np.where(batch.ahead[records], batch.timestamp[records], changes.timestamp[records]),
-        np.maximum(clocks[records - done.start + 1], 0),
+        timestamps[records],
+        np.maximum(changes.system[records], 0),
         Parts.of(block.buffer, block.starts[records], block.ends[records]),
         _keys(block, records),
         [ENVELOPE] * records.size if origin.envelope else _headers(block, records),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import to_log
@@ -78,29 +79,33 @@ class Draft:
         self,
         batch: Batch,
         block: Block | KafkaBlock,
+        timestamps: NDArray[np.int64],
         applied: Applied,
         done: slice,
-        clock: int,
         origin: Origin,
     ) -> None:
         """Note what became of the records `done` of a batch, whose version rows are in `rows`.
 
         Args:
-            batch, block, applied: the records decoded, as they came, and applied.
+            batch, block, applied: n records decoded, as they came, and applied.
+            timestamps: int64[n], microseconds.
             done: which of them.
-            clock: the partition's clock before them.
             origin: where they came from.
         """
         changes, no_ops = self._note(batch, applied, done)
         total = done.stop - done.start
         self.summary += Summary(total, changes, no_ops, total - changes - no_ops)
-        letters = buried(batch, block, applied.changes, done, clock, origin)
+        letters = buried(batch, block, timestamps, applied.changes, done, origin)
         if letters is not None:
             self.dead.append(letters)
             self._dead_bytes += letters.nbytes
 
-    def add_replayed(self, batch: Batch, letters: pa.Table, applied: Applied, done: slice) -> bool:
-        """The same for dead letters: those that are changes now; an epoch holds either letters or records.
+    def add_replayed(
+        self, batch: Batch, letters: pa.Table, applied: Applied, done: slice, clock: int
+    ) -> bool:
+        """The same for dead letters replayed at `clock`: those that are changes now.
+
+        An epoch holds either letters or records.
 
         Returns:
             Whether there are any.
@@ -110,7 +115,7 @@ class Draft:
         if changes + no_ops == 0:
             return False
         marked = letters.slice(done.start, done.stop - done.start).filter(pa.array(batch.status[done] == 0))
-        self.replayed.append(replayed(marked, applied.clock))
+        self.replayed.append(replayed(marked, clock))
         return True
 
     def _note(self, batch: Batch, applied: Applied, done: slice) -> tuple[int, int]:

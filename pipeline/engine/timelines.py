@@ -43,18 +43,14 @@ class Applied:
     Attributes:
         changes: what is in it.
         partition: where it came from.
-        clock: the partition's, in microseconds, after those applied so far.
         done: how many are.
         strayed: keys of these that were met in a second partition for the first time.
-        clocked: the changes' timestamps are the partition's clocks, and keys may come in any order.
     """
 
     changes: Changes
     partition: int
-    clock: int
     done: int = 0
     strayed: int = 0
-    clocked: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,24 +116,24 @@ class Timelines:
         self.replayed = 0
         self.lookups = Lookups()
 
-    def admit(self, batch: Batch, offsets: Ints, timestamps: Ints, partition: int, clock: int) -> Applied:
+    def admit(self, batch: Batch, offsets: Ints, clocks: Ints, partition: int) -> Applied:
         """Make a batch of one partition ready to be applied: its keys are numbered and in memory.
 
         Args:
             batch: decoded records.
-            offsets, timestamps: int64[n], per record.
+            offsets: int64[n], per record.
+            clocks: int64[n], the partition's clock at each, in microseconds.
             partition: all records' partition.
-            clock: the partition's clock before, in microseconds.
         """
-        changes = changes_of(batch, offsets, timestamps)
+        changes = changes_of(batch, offsets, clocks)
         found = self._number(changes, batch.keys, batch.key_start, batch.key_hash.view(np.int64))
         self._count_lookups(found, changes.skip.size - int(np.count_nonzero(changes.skip)))
-        return Applied(changes, partition, clock)
+        return Applied(changes, partition)
 
     def apply(self, admitted: Applied, schema: DatasetSchema, rows: Rows) -> slice:
         """Apply what is left of a batch in record order, until `rows` is full; which records that were."""
         first = admitted.done
-        admitted.done, admitted.clock, strayed = kernel.apply(
+        admitted.done, strayed = kernel.apply(
             self.current.store,
             rows,
             self._scratch,
@@ -146,9 +142,7 @@ class Timelines:
             admitted.changes.key.size,
             ROW_LIMIT,
             admitted.partition,
-            admitted.clock,
             self._rules(schema),
-            admitted.clocked,
             False,
         )
         admitted.strayed += strayed
@@ -161,20 +155,8 @@ class Timelines:
             partition, keys, starts, hashes, changes = from_log(entry)
             self._number(changes, keys, starts, hashes)
             size = changes.key.size
-            kernel.apply(
-                self.current.store,
-                rows,
-                self._scratch,
-                changes,
-                0,
-                size,
-                ROW_LIMIT,
-                partition,
-                0,
-                rules,
-                False,
-                True,
-            )
+            store, scratch = self.current.store, self._scratch
+            kernel.apply(store, rows, scratch, changes, 0, size, ROW_LIMIT, partition, rules, True)
             count += size
         self.replayed = count
         return count

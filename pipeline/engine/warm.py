@@ -91,7 +91,7 @@ def _apply(directory: Path) -> None:
         Timelines(Journal(MemoryState(), "warm"), dated=False, next_change=True),
     )
     rows, none = new_rows(), np.zeros(0, np.int64)
-    admitted = timelines.admit(no_records(), none, none, 0, 0)
+    admitted = timelines.admit(no_records(), none, none, 0)
     timelines.apply(admitted, schema, rows)
     gather(schema, "warm", timelines.current.store, timelines.current.keys, rows.fields[:0])
     timelines.empty(rows, timelines.current.life)

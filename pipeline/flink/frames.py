@@ -221,14 +221,11 @@ def group_of(hashes: Ints, groups: int) -> Ints:
     return (high >> np.uint64(32)).view(np.int64)
 
 
-def split(
-    batch: Batch, changes: Changes, clocks: Ints, partition: int, groups: Ints
-) -> list[tuple[int, bytes]]:
+def split(batch: Batch, changes: Changes, partition: int, groups: Ints) -> list[tuple[int, bytes]]:
     """A batch's changes as frames, one per key group that has any.
 
     Args:
         batch, changes: decoded records of one partition.
-        clocks: int64[n], the partition's clock after each record.
         partition: its number.
         groups: int64[key groups]: the key by which Flink sends frames of each.
 
@@ -267,7 +264,7 @@ def split(
         changes.valid_from,
         changes.valid_to,
         changes.offset,
-        clocks,
+        changes.system,
         changes.given,
         batch.key_hash.view(np.int64),
         changes.child_table,
@@ -371,7 +368,7 @@ def _join(data: Bytes, words: Ints, heads: Ints, at: Ints, ints: Any, values: An
 
 
 def joined(frames: Sequence[ChangesFrame], keys: Sequence[Ints]) -> Changes:
-    """The changes of frames, in order, with clocks as timestamps.
+    """The changes of frames, in order.
 
     Args:
         frames: at least one.
@@ -394,7 +391,6 @@ def joined(frames: Sequence[ChangesFrame], keys: Sequence[Ints]) -> Changes:
         valid_from=records[_FROM],
         valid_to=records[_TO],
         offset=records[_AT],
-        timestamp=records[_CLOCK],
         values=values,
         value_start=starts_of(records[_VALUE_SIZE]),
         given=records[_GIVEN],
@@ -405,6 +401,6 @@ def joined(frames: Sequence[ChangesFrame], keys: Sequence[Ints]) -> Changes:
         child_key_hash=children[1],
         child_values=child_values,
         child_value_start=starts_of(children[3]),
-        system=np.zeros(n, np.int64),
+        system=records[_CLOCK],
         outcome=np.zeros(n, np.uint8),
     )

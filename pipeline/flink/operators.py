@@ -18,7 +18,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueState, ValueStateD
 
 from pipeline.config import ValidEnd, ValidTime
 from pipeline.decode import NEVER_AHEAD, Decoder
-from pipeline.engine.arrival import clock_of
+from pipeline.engine.arrival import clock_of, clocks_at
 from pipeline.engine.changes import changes_of
 from pipeline.engine.dead_letters import Buried, Origin, buried, dead_rows
 from pipeline.engine.options import decode_options
@@ -100,12 +100,10 @@ class Decode(KeyedProcessFunction):
             )
         if self._decoder.schema != plan.schema:
             raise NewField.between(plan.schema, self._decoder.schema)
-        stamps = np.where(batch.ahead, NONE_GIVEN, batch.timestamp)
-        changes = changes_of(batch, block.offsets, stamps)
-        clock = self._clock_of(partition)
-        clocks = np.maximum(np.maximum.accumulate(stamps), clock)
+        clocks = clocks_at(batch.ahead, batch.timestamp, self._clock_of(partition))
+        changes = changes_of(batch, block.offsets, clocks)
         origin = Origin.of(plan.config, partition, envelope=False)
-        letters = buried(batch, block, changes, slice(0, len(batch)), clock, origin)
+        letters = buried(batch, block, batch.timestamp, changes, slice(0, len(batch)), origin)
         if letters is not None:
             self._dead[partition].append(letters)
             self._steps.count("dead_letters", len(letters))
@@ -113,7 +111,7 @@ class Decode(KeyedProcessFunction):
         self._clock.update(int(clocks[-1]))
         self._offset.update(block.next_offset)
         with self._steps.timed("split"):
-            parts = split(batch, changes, clocks, partition, self._groups)
+            parts = split(batch, changes, partition, self._groups)
         for _, part in parts:
             yield part
         if sum(rows.nbytes for rows in self._dead[partition]) > DEAD_BYTES:

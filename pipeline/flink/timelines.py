@@ -11,7 +11,6 @@ from pipeline.engine.timelines import IDLE_SHARE, Applied, Lookups, Timelines, n
 from pipeline.flink.frames import ChangesFrame, joined
 from pipeline.schema import DatasetSchema
 from pipeline.temporal import transfer
-from pipeline.temporal.change import NONE_GIVEN
 from pipeline.temporal.keys import with_room
 from pipeline.temporal.store import DIRTY, FLAGS, LAST, NEVER, Bytes, Ints
 from state.flink import LEFT, FlinkKeys
@@ -37,7 +36,7 @@ def admit(met: Sequence[Met]) -> Iterator[Applied]:
     for partition, some in groupby(met, lambda one: one.frame.partition):
         frames = list(some)
         changes = joined([one.frame for one in frames], [one.keys for one in frames])
-        yield Applied(changes, partition, NONE_GIVEN, clocked=True)
+        yield Applied(changes, partition)
 
 
 class FlinkTimelines(Timelines):

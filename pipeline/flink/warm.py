@@ -17,7 +17,7 @@ def warm() -> None:
     """Compile the kernels of frames, into the cache."""
     records_of(_RECORD + bytes(64), "warm", 0)
     batch, none = no_records(), np.zeros(0, np.int64)
-    split(batch, changes_of(batch, none, none), none, 0, np.arange(2))
+    split(batch, changes_of(batch, none, none), 0, np.arange(2))
 
 
 if __name__ == "__main__":

@@ -246,42 +246,38 @@ def apply(
     last: int,
     row_limit: int,
     partition: int,
-    clock: int,
     rules: Rules,
-    clocked: bool,
     replaying: bool,
-) -> tuple[int, int, int]:
-    """Apply changes `first` to `last` of one partition, in record order, giving each its system time.
+) -> tuple[int, int]:
+    """Apply changes `first` to `last` of one partition, each key's in record order.
 
-    Where `clocked`, timestamps are the partition's clocks, and only each key's changes need be in that order.
-
-    Where `replaying`, changes keep the system time that they have, those that their key has already are
-    passed over, and no rows are left. Partition -1 is that of files beside a topic: keys are at home in both.
+    A change's system time becomes later than its key's last one. Where `replaying`, it stays, changes that
+    their key has already are passed over, and no rows are left. Partition -1 is that of files beside a topic:
+    keys are at home in both.
 
     Returns:
-        The change to go on from (before `last` where `rows` holds `row_limit` rows or more), the partition's
-        clock (microseconds) after the last one done, and how many keys were met in a second partition.
+        The change to go on from (before `last` where `rows` holds `row_limit` rows or more), and how many
+        keys were met in a second partition.
     """
     store, rows, scratch = borrow_store(store), borrow_rows(rows), borrow_scratch(scratch)
     changes, rules = borrow_changes(changes), borrow_rules(rules)
     i, strayed = first, 0
     while i < last and rows.filled[0] < row_limit:
         fetch_ahead(store, changes, i, last)
-        clock = changes.timestamp[i] if clocked else max(clock, changes.timestamp[i])
         changes.outcome[i] = SKIPPED
         if changes.skip[i] == 0:
             key = changes.key[i] * KEY_FIELDS
             strayed += note_use(store, changes.key[i], partition)
             before = store.keys[key + LAST] + NEVER
             if not replaying:
-                changes.system[i] = max(clock, before + 1)
+                changes.system[i] = max(changes.system[i], before + 1)
             if changes.system[i] > before:
                 changed = apply_one(store, rows, scratch, changes, i, partition, rules)
                 changes.outcome[i] = CHANGED if changed else NO_OP
             if replaying:
                 empty_rows(store, rows)
         i += 1
-    return i, clock, strayed
+    return i, strayed
 
 
 @inner

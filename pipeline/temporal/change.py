@@ -39,8 +39,9 @@ OPERATION_BITS = 3
 class Changes(NamedTuple):
     """n changes and the m children they list, in record order; see `pipeline.decode` for the bytes.
 
-    `system` is int64[n]: written by `apply`, read by `replay`. `outcome` is uint8[n]: 0 no-op, 1 change,
-    2 not applied (`skip` is set: a dead letter).
+    `system` is int64[n], microseconds: the partition's clock at each record until `apply` makes it the
+    change's system time. `outcome` is uint8[n]: 0 no-op, 1 change, 2 not applied (`skip` is set: a dead
+    letter).
     """
 
     skip: npt.NDArray[np.uint8]
@@ -49,7 +50,6 @@ class Changes(NamedTuple):
     valid_from: Ints
     valid_to: Ints
     offset: Ints
-    timestamp: Ints
     values: Bytes
     value_start: Ints
     given: Ints
@@ -197,7 +197,6 @@ def borrow_changes(changes: Changes) -> Changes:
         borrow(changes.valid_from),
         borrow(changes.valid_to),
         borrow(changes.offset),
-        borrow(changes.timestamp),
         borrow(changes.values),
         borrow(changes.value_start),
         borrow(changes.given),

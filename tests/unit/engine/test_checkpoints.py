@@ -44,9 +44,9 @@ class Process:
         assert not batch.status.any()
         offsets = np.arange(self.offset, self.offset + n)
         self.offset += n
-        admitted = self.timelines.admit(batch, offsets, np.full(n, time), partition, self.clocks[partition])
+        self.clocks[partition] = max(self.clocks[partition], time)
+        admitted = self.timelines.admit(batch, offsets, np.full(n, self.clocks[partition]), partition)
         done = self.timelines.apply(admitted, SCHEMA, new_rows())
-        self.clocks[partition] = admitted.clock
         self.epoch += 1
         log = to_log(batch, admitted.changes, done, partition)
         self.checkpoints.note(n)

@@ -129,7 +129,7 @@ def frames_of(
     batch, offsets = decode(decoder, *lines), np.arange(first, first + n)
     clocks = clock + np.arange(n)
     assert not batch.status.any()
-    return split(batch, changes_of(batch, offsets, clocks), clocks, luck.randrange(partitions), GROUPS)
+    return split(batch, changes_of(batch, offsets, clocks), luck.randrange(partitions), GROUPS)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -177,7 +177,7 @@ def test_a_checkpoint_writes_what_came_however_long_the_history_is() -> None:
     def send(first: int, days: list[str]) -> None:
         lines = [json.dumps({"k": "A", "v": day, "a": 1, "b": day}) for day in days]
         batch, offsets = decode(decoder, *lines), np.arange(first, first + len(days))
-        for frame in split(batch, changes_of(batch, offsets, offsets), offsets, 0, GROUPS):
+        for frame in split(batch, changes_of(batch, offsets, offsets), 0, GROUPS):
             subtask.take(*frame)
         subtask.settle()
 

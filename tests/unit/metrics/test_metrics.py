@@ -74,7 +74,7 @@ def applied(operations: list[int], outcomes: list[int], valid: list[int], system
             "system": np.array(system),
         },
     )
-    return Applied(changes, 0, 0)
+    return Applied(changes, 0)
 
 
 def test_a_tally_counts_changes_only_and_bins_their_distance():

@@ -145,7 +145,6 @@ def arrays(changes: Sequence[Do]) -> Changes:
         valid_from=ints([c.start for c in changes]),
         valid_to=ints([NONE_GIVEN if c.end is None else c.end for c in changes]),
         offset=np.arange(n),
-        timestamp=ints([c.system for c in changes]),
         values=data(values),
         value_start=ints(starts),
         given=ints(given),
@@ -156,7 +155,7 @@ def arrays(changes: Sequence[Do]) -> Changes:
         child_key_hash=ints(hashes),
         child_values=data(child_values),
         child_value_start=ints(child_starts),
-        system=np.zeros(n, np.int64),
+        system=np.maximum.accumulate(ints([c.system for c in changes])),
         outcome=np.zeros(n, np.uint8),
     )
 
@@ -180,13 +179,14 @@ class Machine:
 
     def run(self, *changes: Do, replaying: Changes | None = None) -> Changes:
         """Apply changes, or replay ones that were applied elsewhere; afterwards they have their system times."""
-        made = replaying or arrays(changes)
+        made, again = replaying or arrays(changes), replaying is not None
+        if not again:
+            np.maximum(made.system, self.clock, out=made.system)
+            self.clock = int(made.system.max(initial=self.clock))
         widths = np.zeros(COLUMNS, np.int64)
         rules = kernel.Rules(END, self.next_change, widths)
-        n, again = made.key.size, replaying is not None
-        done, self.clock, _ = kernel.apply(
-            self.store, self.rows, self._scratch, made, 0, n, 1 << 40, 0, self.clock, rules, False, again
-        )
+        n = made.key.size
+        done, _ = kernel.apply(self.store, self.rows, self._scratch, made, 0, n, 1 << 40, 0, rules, again)
         assert done == n
         return made
 
