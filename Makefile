@@ -35,7 +35,7 @@ test: lint $(VENV)/.dev .venv-all/.all  ## lint, fast tests, and the tests again
 
 test-fast: $(VENV)/.dev  ## no servers, under two minutes
 	$(BIN)/python -m pipeline.engine.warm
-	$(PARALLEL) -m "not servers and not long"
+	$(PARALLEL) -m "not servers and not slow and not long"
 
 test-faults: $(VENV)/.dev .venv-all/.all  ## the long fault and load tests
 	$(BIN)/pytest tests -m long

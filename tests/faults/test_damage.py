@@ -68,6 +68,7 @@ def goes_on(story: Story, *, killed_at: str, how: str, seed: int) -> None:
     place.check(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "seed"), [("cut", 3), pytest.param("overwrite", 5, marks=pytest.mark.long)])
 def test_a_damaged_file(how: str, seed: int, tmp_path: Path, forks: Forks) -> None:
     story = Story(tmp_path, forks, seed, checkpoint_records=5)

@@ -62,6 +62,7 @@ def survives(
 
 
 @fault(FULL_DATA)
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["before-data-file", pytest.param("after-data-file", marks=long)])
 def test_no_room_for_data(point: str, tmp_path: Path, forks: Forks, disk: Disk) -> None:
     survives(tmp_path, forks, disk, folder="warehouse", point=point)

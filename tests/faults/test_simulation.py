@@ -40,6 +40,7 @@ def test_many_seeds(first: int) -> None:
     assert sum(outcome.failures for outcome in outcomes) > 0
 
 
+@pytest.mark.slow
 def test_a_seed_makes_the_same_happen_again() -> None:
     assert simulate(5) == simulate(5)
 

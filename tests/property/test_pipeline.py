@@ -79,7 +79,7 @@ def test_keys_that_leave_memory_come_back_the_same(
 
 
 @pytest.mark.parametrize("seed", [410, pytest.param(411, marks=pytest.mark.long)])
-@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("mode", ["append", pytest.param("upsert", marks=pytest.mark.slow)])
 def test_rows_are_the_same_with_hardly_any_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, mode: str
 ) -> None:

@@ -120,6 +120,7 @@ def test_the_watcher_is_told_who_is_waited_for(settings: dict[str, Any], tmp_pat
     assert "does not answer" in told[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, rest(NOBODY)], ids=["brokers", "catalog"])
 def test_the_end_is_not_waited_for_for_ever(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
