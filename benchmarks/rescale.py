@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.append_upsert.servers import WRITING, servers
 from benchmarks.append_upsert.subjects import Subject
 from benchmarks.figures import surroundings, table
 from benchmarks.runner import bitlake, committed, machine, versions
 from benchmarks.topics import Filling, kafka_of, topic
 from benchmarks.workload import Workload
 from stack.flink_home import FlinkOptions
-from stack.plan import Wanted
 from stack.stack import Stack
 
 _CHECKPOINT = "10s"
@@ -27,12 +27,10 @@ def measure(keys: Sequence[int], runs: int) -> dict[str, Any]:
         keys: sizes of state to measure: a record for each key.
         runs: how often, up and down.
     """
-    wanted = Wanted(("kafka", "seaweedfs", "flink"), flink=FlinkOptions(task_managers=2))
-    wanted.fetch()
     found: dict[str, Any] = {"machine": machine(), "versions": versions(), "runs": []}
     with (
         tempfile.TemporaryDirectory(prefix="bitlake-rescale-") as name,
-        Stack(Path(name) / "stack", wanted) as stack,
+        servers(None, 2, FlinkOptions.task_manager_memory, names=WRITING) as stack,
     ):
         for count in keys:
             place = Path(name) / str(count)
