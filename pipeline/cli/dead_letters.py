@@ -52,7 +52,8 @@ def show(
     if not rows.num_rows:
         raise BadInput(
             f"No dead letter '{letter}' waits here.",
-            next_step="`bitlake dead-letters list` lists them; those that were replayed have gone.",
+            next_step="`bitlake dead-letters list` lists them; one that was replayed is in the table still,"
+            " which `bitlake sql` can ask.",
         )
     if raw:
         sys.stdout.buffer.write(rows["value"][0].as_py() or b"")
@@ -89,8 +90,12 @@ def _waiting(wanted: "Wanted") -> "pa.Table":
     from pipeline.lake import Lake
     from pipeline.sink.dead_letter_table import DEAD_LETTERS
 
-    letters = Lake.open(settings.config).dead_letters()
-    return letters.waiting(wanted) if letters is not None else DEAD_LETTERS.empty_table()
+    lake = Lake.open(settings.config)
+    letters = lake.dead_letters()
+    found = letters.waiting(wanted) if letters is not None else DEAD_LETTERS.empty_table()
+    if wanted.dataset is not None and not found.num_rows:  # else it may be one that lake.yaml has no more
+        lake.config.dataset(wanted.dataset)
+    return found
 
 
 def _told(rows: "pa.Table") -> "pa.Table":

@@ -137,6 +137,8 @@ def _check_key(part: DatasetConfig | ChildConfig, base: Steps, document: Documen
         column = part.columns.get(path[0]) if len(path) == 1 else None
         if path in part.key[:index]:
             document.report(place, f"'{spell_path(path)}' is already in the key", "remove it")
+        elif any(path[: len(child.path)] == child.path for child in part.children):
+            document.report(place, "an array under children can't be in the key", "name another member")
         elif not path and isinstance(part, DatasetConfig):
             document.report(place, "the whole record can't be its key", "name a member of it")
         elif column and path not in by_path:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+import numba
 import pyarrow as pa
 
 from pipeline.config import LakeConfig
@@ -47,6 +48,8 @@ class Engine:
         self._lake = lake
         self._backend: LocalState = open_state(lake.state)
         self._sink: LakeSink | None = None
+        if not numba.config.DISABLE_JIT and not Path(numba.config.CACHE_DIR).exists():
+            log.warning("compiling for this processor: a minute or two, once")
 
     def __enter__(self) -> Self:
         return self

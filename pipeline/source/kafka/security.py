@@ -89,7 +89,12 @@ def sasl_of(given: Mapping[str, str]) -> Sasl:
     Raises:
         BadConfiguration: they are incomplete, contradict each other, or want what is not supported.
     """
-    mechanism = given.get("sasl.mechanism", "GSSAPI").upper()
+    if "sasl.mechanism" not in given:
+        raise BadConfiguration(
+            "kafka: sasl.mechanism is missing; Kafka's default, GSSAPI, is not supported",
+            next_step=f"use one of {', '.join(_MECHANISMS)}",
+        )
+    mechanism = given["sasl.mechanism"].upper()
     if mechanism not in _MECHANISMS:
         raise BadConfiguration(
             f"kafka: sasl.mechanism {mechanism} is not supported",

@@ -39,3 +39,11 @@ def test_show_of_none_says_so(lake, bitlake):
     result = bitlake("dead-letters", "show", "x")
     assert result.status == 1
     assert "dead-letters list" in result.err
+
+
+def test_of_a_dataset_that_is_not_there(lake, bitlake):
+    add_dead_letters(lake, dead_letter("c", dataset="gone"))
+    assert bitlake("dead-letters", "list", "--dataset", "gone", "--output", "json").json[0]["id"] == "c"
+    result = bitlake("dead-letters", "list", "--dataset", "bond")
+    assert result.status == 1
+    assert "'bonds'" in result.err

@@ -55,6 +55,7 @@ SHAPE = [
     ('dead_letters: {topic: "{tpic}.dlq"}', 6, 23, "dead_letters.topic", "no pattern", "{topic}.dlq"),
     ("state_memory: lots", 6, 15, "state_memory", "'lots' is not a size", "4GB"),
     ("catalog: sqlite", 6, 10, "catalog", "mapping of settings", "name: value"),
+    ("    children: [{path: isin}]", 4, 11, "datasets[0].key[0]", "can't be in the key", "another member"),
     ("datsets: []", 6, 1, "datsets", "no setting", "'datasets'"),
 ]  # fmt: skip
 

@@ -27,3 +27,10 @@ def test_a_topic_that_is_read_is_a_mistake(topic: str):
 def test_a_topic_without_kafka_is_a_mistake():
     with pytest.raises(ConfigErrors, match="no Kafka"):
         parse("dead_letters: {topic: '{topic}.dlq'}\n")
+
+
+@pytest.mark.parametrize("topic", ["a b", "..", "x" * 250, "a/b"])
+def test_what_kafka_takes_for_no_topic_is_a_mistake(topic: str):
+    text = KAFKA + DATASETS.replace("key: isin", f"key: isin, topic: '{topic}'")
+    with pytest.raises(ConfigErrors, match="lake.yaml:3.*can't be a Kafka topic"):
+        parse_config(text, base=Path("/lake"), environ={})

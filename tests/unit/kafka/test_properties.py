@@ -88,6 +88,7 @@ def test_names_of_files_start_at_the_base(tmp_path):
         (SCRAM | {"sasl.jaas.config": LOGIN.replace("required", "")}, "can't be read"),
         (SCRAM | {"sasl.jaas.config": LOGIN.replace('" password', " password")}, "can't be read"),
         (SCRAM | {"sasl.mechanism": "GSSAPI"}, "GSSAPI is not supported"),
+        (PLAIN | {"security.protocol": "SASL_SSL"}, "sasl.mechanism is missing"),
         (TLS | {"ssl.truststore.location": "nowhere.pem"}, "No such file"),
         (TLS | {"ssl.truststore.location": "x.jks", "ssl.truststore.type": "JKS"}, "keytool -importkeystore"),
         (TLS | {"ssl.keystore.location": "x.p12", "ssl.keystore.type": "PKCS12"}, "openssl pkcs12"),
