@@ -431,4 +431,5 @@ def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms)
         holder = f"process {os.getpid()} on {socket.gethostname()}"
         sink.take_lease(schema, Tenant(owner, holder, terms.lease_seconds, this_process()))
     if flink:
+        sink.overtake_flink(schema)
         wait_for_flink(sink, schema)

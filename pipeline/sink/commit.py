@@ -124,6 +124,31 @@ class EpochCommit:
         log.warning("commit to %s, try %d: %s", self._name, state.attempt_number, error)
 
 
+def overtake(load: Callable[[], Table]) -> None:
+    """Have commits to a table that others have begun conflict, and be checked again: by an empty snapshot.
+
+    A property of the table would not do: REST catalogs compare no more than the snapshot.
+
+    Args:
+        load: reads the table anew.
+
+    Raises:
+        Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
+    """
+
+    def once() -> None:
+        with load().transaction() as transaction, transaction.update_snapshot().fast_append():
+            pass
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(TRANSIENT),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.02, max=2),
+        reraise=True,
+    )
+    repeat(retrying, once)
+
+
 class _Draft(Transaction):
     """A transaction that only drafts a snapshot, and so can read the table's metadata without copying it.
 

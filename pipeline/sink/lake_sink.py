@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -25,7 +26,7 @@ from pipeline.schema import DatasetSchema, TableSchema
 from pipeline.sink import lease
 from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import TRANSIENT, explained, open_catalog
-from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced
+from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced, overtake
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.sink.epoch import (
     DATASET,
@@ -238,6 +239,14 @@ class LakeSink:
         with explained(self._where), self._lock:
             self._write_lease(dataset.parent.identifier, tenant.renewed())
             self._tenants[dataset.parent.identifier] = tenant
+
+    def overtake_flink(self, dataset: DatasetSchema) -> None:
+        """Have a Flink job that lost the lease look at it again for every commit that it has begun."""
+        names = [table.identifier for table in dataset.tables]
+        with explained(self._where), self._lock:
+            for name in (*names, self._dead_letter_table, positions_table(self._dead_letter_table)):
+                if self._catalog.table_exists(name):
+                    overtake(partial(iceberg.load_table, self._catalog, name))
 
     def end_leases(self) -> None:
         """Let go of all leases; where the catalog is away, they end by themselves."""

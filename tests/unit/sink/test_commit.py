@@ -245,3 +245,18 @@ def test_a_dataset_does_not_wait_for_the_commit_of_another(
             go_on.set()
         committing.result(60)
     assert lakes.isins(sink, slow.parent) == ["A"]
+
+
+def test_what_a_job_began_to_commit_conflicts_once_it_is_overtaken(
+    sink: LakeSink, bonds: DatasetSchema, catalog: Catalog
+) -> None:
+    sink.commit(sink.write(lakes.epoch(bonds, 1, opened=[{"isin": "A"}])))
+    begun = {name: catalog.load_table(name) for name in ("ref.bonds", "ref.bonds__calls", lakes.DEAD)}
+    before = sink.positions(bonds)
+    sink.overtake_flink(bonds)
+    for table in begun.values():
+        update = protocol._Draft(table).update_snapshot().fast_append()
+        with pytest.raises(CommitFailedException):
+            table._do_commit(*update._commit())
+    assert sink.positions(bonds) == before
+    assert lakes.isins(sink, bonds.parent) == ["A"]

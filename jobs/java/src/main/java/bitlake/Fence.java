@@ -37,6 +37,9 @@ public final class Fence implements Serializable, Closeable {
 
   private static final long LOOK_MILLIS = 1_000;
 
+  /** After so many looks at tables that are all at one checkpoint, no commit that passed the check is on its way. */
+  private static final int LOOKS = 10;
+
   private final CatalogLoader catalog;
   private final String dataset;
   private final String owner;
@@ -97,10 +100,14 @@ public final class Fence implements Serializable, Closeable {
     return lease.path("until").asLong() > 0 ? null : "'" + dataset + "': the lease was given up" + end;
   }
 
-  /** Whether a table has a checkpoint of ours already; waits while others have later ones than some. */
+  /**
+   * Whether a table has a checkpoint of ours already; waits while others have later ones than some, and for commits
+   * that passed the check: the successor makes them conflict (`LakeSink.overtake_flink`).
+   */
   private boolean begun(long checkpoint) throws InterruptedException {
+    int looks = 0;
     for (long waited = 0; waited < PATIENCE_MILLIS; waited += LOOK_MILLIS) {
-      Thread.sleep(LOOK_MILLIS); // commits that passed the check are on their way
+      Thread.sleep(LOOK_MILLIS);
       TreeSet<Long> done = new TreeSet<>();
       for (Map.Entry<String, Integer> entry : sinks.entrySet()) {
         Map<String, Long> byOperator = committed(table(entry.getKey()));
@@ -115,7 +122,8 @@ public final class Fence implements Serializable, Closeable {
       if (done.last() >= checkpoint) {
         return true;
       }
-      if (done.size() == 1) {
+      looks = done.size() == 1 ? looks + 1 : 0;
+      if (looks == LOOKS) {
         return false;
       }
     }
