@@ -1,21 +1,7 @@
-"""Checks of topics: their names; dead letters must not come round again."""
-
-import re
+"""Checks of topics: dead letters must not come round again."""
 
 from pipeline.config.document import Document
 from pipeline.config.models import LakeConfig
-
-_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
-"""What Kafka takes for a topic's name."""
-
-
-def check_topics(config: LakeConfig, document: Document) -> None:
-    """Add topics that Kafka would not have to the document's mistakes."""
-    for index, dataset in enumerate(config.datasets):
-        if not _NAME.fullmatch(dataset.topic):
-            fix = "a topic's name has letters, digits, dots, underscores and hyphens only"
-            place = ("datasets", index, "topic")
-            document.report(place, f"'{dataset.topic}' can't be a Kafka topic", fix)
 
 
 def check_dead_letter_topic(config: LakeConfig, document: Document) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config.check_topics import check_dead_letter_topic, check_topics
+from pipeline.config.check_topics import check_dead_letter_topic
 from pipeline.config.checks import check_lake
 from pipeline.config.document import Document, read_document
 from pipeline.config.environment import apply_environment
@@ -85,7 +85,6 @@ def _validated(document: Document) -> LakeConfig | None:
     dead_letters = config.dead_letters.table if config else None
     check_lake(datasets, dead_letters, document)
     if config is not None:
-        check_topics(config, document)
         check_dead_letter_topic(config, document)
     return config
 

@@ -19,8 +19,10 @@ from pipeline.config.values import (
     Settings,
     Size,
     Table,
+    Topic,
     TopicPattern,
     Type,
+    is_name,
 )
 from pipeline.errors import BadInput
 
@@ -118,7 +120,7 @@ class DatasetConfig(Part):
     """A named kind of record: where it comes from, its key, its valid time, its columns, its tables."""
 
     name: Name
-    topic: str = Field(default="", description="Kafka topic; default: the name")
+    topic: Topic = Field(default="", description="Kafka topic; default: the name")
     table: Table = Field(description="Iceberg identifier, such as ref.bonds")
     key: Paths = Field(description="paths into the JSON value; several make a composite key")
     valid_from: Path = Field(
@@ -144,7 +146,8 @@ class DatasetConfig(Part):
     @classmethod
     def _topic_is_the_name(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("topic") is None:
-            return {**data, "topic": data["name"] if isinstance(data.get("name"), str) else ""}
+            given = {name: value for name, value in data.items() if name != "topic"}
+            return given | {"topic": data["name"]} if is_name(data.get("name")) else given
         return data
 
     @property

@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from pipeline.config.mistakes import wrong
 from pipeline.config.partitions import PARTITION_FIX, PartitionField
@@ -16,6 +16,7 @@ from pipeline.schema import ColumnType
 ELEMENT = "."
 """The path of an array's element itself, for arrays of scalars."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)+")
 PATH_FIX = (
     "write the member's name, with dots for nesting, such as terms.coupon; a name that has a dot: [a.b, c]"
@@ -93,9 +94,14 @@ def _partition(value: Any) -> PartitionField:
     raise wrong(message, PARTITION_FIX)
 
 
+def is_name(value: Any) -> bool:
+    """Whether this can be a dataset's name; then it can be a topic's, too."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def _name(value: Any) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value):
-        return value
+    if is_name(value):
+        return str(value)
     raise wrong(
         "a name has letters, digits and _ only, and no digit first",
         "write such a name, as in `corporate_actions`",
@@ -106,6 +112,13 @@ def _table(value: Any) -> str:
     if isinstance(value, str) and _TABLE.fullmatch(value):
         return value
     raise wrong("a table is named by its namespace and its name", "write namespace.table, such as ref.bonds")
+
+
+def _topic(value: str) -> str:
+    if _TOPIC.fullmatch(value):
+        return value
+    fix = "a topic's name has letters, digits, dots, underscores and hyphens only"
+    raise wrong(f"'{value}' can't be a Kafka topic", fix)
 
 
 def _topic_pattern(value: Any) -> str:
@@ -161,6 +174,7 @@ Name = Annotated[
 Table = Annotated[
     str, PlainValidator(_table), WithJsonSchema({"type": "string", "pattern": f"^{_TABLE.pattern}$"})
 ]
+Topic = Annotated[str, AfterValidator(_topic)]
 TopicPattern = Annotated[str, PlainValidator(_topic_pattern), WithJsonSchema({"type": "string"})]
 Settings = Annotated[
     Properties,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
@@ -62,13 +63,7 @@ class EpochCommit:
             Replaced: someone dropped the table and created another of its name.
             Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
         """
-        retrying = Retrying(
-            retry=retry_if_exception_type(TRANSIENT),
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.02, max=2),
-            before_sleep=self._log,
-            reraise=True,
-        )
+        retrying = persistent().copy(before_sleep=self._log)
         return repeat(retrying, self._try, _Once(self._table))
 
     @property
@@ -124,29 +119,31 @@ class EpochCommit:
         log.warning("commit to %s, try %d: %s", self._name, state.attempt_number, error)
 
 
-def overtake(load: Callable[[], Table]) -> None:
+def persistent() -> Retrying:
+    """Tries again what others keep from being committed, or what the catalog does not answer to."""
+    return Retrying(
+        retry=retry_if_exception_type(TRANSIENT),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.02, max=2),
+        reraise=True,
+    )
+
+
+def overtake(catalog: Catalog, identifier: str) -> None:
     """Have commits to a table that others have begun conflict, and be checked again: by an empty snapshot.
 
     A property of the table would not do: REST catalogs compare no more than the snapshot.
-
-    Args:
-        load: reads the table anew.
 
     Raises:
         Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
     """
 
     def once() -> None:
-        with load().transaction() as transaction, transaction.update_snapshot().fast_append():
+        table = catalog.load_table(identifier)
+        with table.transaction() as transaction, transaction.update_snapshot().fast_append():
             pass
 
-    retrying = Retrying(
-        retry=retry_if_exception_type(TRANSIENT),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.02, max=2),
-        reraise=True,
-    )
-    repeat(retrying, once)
+    repeat(persistent(), once)
 
 
 class _Draft(Transaction):

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Self
 
 import numpy as np
@@ -18,15 +17,14 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import And, BooleanExpression, EqualTo
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.faults import reach
 from pipeline.schema import DatasetSchema, TableSchema
 from pipeline.sink import lease
 from pipeline.sink import tables as iceberg
-from pipeline.sink.catalog import TRANSIENT, explained, open_catalog
-from pipeline.sink.commit import ATTEMPTS, EpochCommit, Replaced, overtake
+from pipeline.sink.catalog import explained, open_catalog
+from pipeline.sink.commit import EpochCommit, Replaced, overtake, persistent
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.sink.epoch import (
     DATASET,
@@ -145,8 +143,7 @@ class LakeSink:
 
     def committed(self, dataset: DatasetSchema) -> Position | None:
         """The position that all tables have of a Flink job, though some may have more; None: not yet any."""
-        own = [table.identifier for table in dataset.tables]
-        names = (*own, self._dead_letter_table, positions_table(self._dead_letter_table))
+        names = self._of_flink(dataset)
         with explained(self._where), self._lock:
             told = [self._newest(name, dataset.name) for name in names]
         summaries = [summary for summary in told if summary is not None and FLINK in summary]
@@ -154,6 +151,11 @@ class LakeSink:
             return None
         least = min(summaries, key=lambda summary: int(summary[EPOCH]))
         return self._position(least)
+
+    def _of_flink(self, dataset: DatasetSchema) -> tuple[str, ...]:
+        """The tables that a Flink job commits each checkpoint of a dataset to."""
+        own = (table.identifier for table in dataset.tables)
+        return *own, self._dead_letter_table, positions_table(self._dead_letter_table)
 
     def _newest(self, identifier: str, dataset: str) -> dict[str, str] | None:
         """What the newest snapshot of a table says that is the dataset's, read anew from the catalog."""
@@ -242,11 +244,10 @@ class LakeSink:
 
     def overtake_flink(self, dataset: DatasetSchema) -> None:
         """Have a Flink job that lost the lease look at it again for every commit that it has begun."""
-        names = [table.identifier for table in dataset.tables]
         with explained(self._where), self._lock:
-            for name in (*names, self._dead_letter_table, positions_table(self._dead_letter_table)):
+            for name in self._of_flink(dataset):
                 if self._catalog.table_exists(name):
-                    overtake(partial(iceberg.load_table, self._catalog, name))
+                    overtake(self._catalog, name)
 
     def end_leases(self) -> None:
         """Let go of all leases; where the catalog is away, they end by themselves."""
@@ -416,12 +417,7 @@ class LakeSink:
         return full
 
     def _evolve(self, table: TableSchema, existing: Table) -> None:
-        for attempt in Retrying(
-            retry=retry_if_exception_type(TRANSIENT),
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.02, max=2),
-            reraise=True,
-        ):
+        for attempt in persistent():
             with attempt, self._turn(table.identifier):
                 if attempt.retry_state.attempt_number > 1:
                     existing.refresh()
