@@ -14,7 +14,6 @@ import pipeline.engine.checkpoints
 import pipeline.engine.load
 import pipeline.engine.run
 import pipeline.sink.commit
-import pipeline.sink.lake_sink
 import pipeline.sink.rest
 import pipeline.source.kafka.records
 import pipeline.source.kafka.work
@@ -112,7 +111,7 @@ def _open(place: Path, wanted: Deed) -> Lake:
     checkpoints = pipeline.engine.checkpoints
     checkpoints.LEAST_RECORDS, checkpoints.MOST = wanted.checkpoint_records, 1
     checkpoints.SPREAD, checkpoints.LEAST_KEYS = wanted.checkpoint_records, 1
-    pipeline.sink.commit.ATTEMPTS = pipeline.sink.lake_sink.ATTEMPTS = ATTEMPTS
+    pipeline.sink.commit.ATTEMPTS = ATTEMPTS
     pipeline.sink.rest.ANSWER_SECONDS = ANSWER_SECONDS
     lake = Lake.open(place / "lake.yaml", {})
     if wanted.mishap:

@@ -244,7 +244,6 @@ def test_a_catalog_that_is_away_while_records_come(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("pipeline.sink.commit.ATTEMPTS", ATTEMPTS)
-    monkeypatch.setattr("pipeline.sink.lake_sink.ATTEMPTS", ATTEMPTS)
     monkeypatch.setattr("pipeline.sink.rest.ANSWER_SECONDS", 1.0)
     with behind_a_proxy(seaweed) as (proxy, namespace, settings):
         story = RunStory(tmp_path, forks, broker, 81, settings=settings, table=f"{namespace}.bonds")

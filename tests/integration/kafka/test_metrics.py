@@ -152,7 +152,6 @@ def test_not_ready_while_the_catalog_is_away(
     broker: Kafka, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.sink.commit.ATTEMPTS", 2)
-    monkeypatch.setattr("pipeline.sink.lake_sink.ATTEMPTS", 2)
     catalog = {"name": "lake", "type": "sql", "warehouse": f"{tmp_path}/warehouse"}
     catalog["uri"] = f"sqlite:///{tmp_path}/catalog.db?timeout=0.2"
     commit = {"records": 1000, "seconds": 0.2}
