@@ -108,7 +108,7 @@ def speed(
 
 @bench_app.command("latency")
 def latency(
-    rate: Annotated[int, typer.Option(min=1, help="Records per second.")] = 200_000,
+    rate: Annotated[int, typer.Option(min=1, help="Records per second.")] = 175_000,
     seconds: Annotated[int, typer.Option(min=1, help="How long.")] = 60,
     child_table: Annotated[bool, typer.Option(help="Load the arrays into a child table.")] = False,
     save: Save = None,

@@ -69,10 +69,13 @@ def _submit(
     names = [dataset.name for dataset in chosen]
     job = submitted(settings.config, names, words, parallelism)
     if wait:
+        from pipeline.flink.cluster import Cluster
         from pipeline.flink.following import Following
 
         again = [word for word in words if word in ("--until-end", "--take-over")]
-        job = Following(lake, chosen, lambda: submitted(settings.config, names, again, parallelism)).wait(job)
+        job = Following(
+            Cluster(lake.flink), lambda: submitted(settings.config, names, again, parallelism)
+        ).wait(job)
     settings.output.record({"job": job})
 
 

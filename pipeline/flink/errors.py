@@ -44,7 +44,7 @@ class NewField(BitlakeError):
         listed = json.dumps([asdict(one) for one in found])
         return NewField(
             f"'{known.name}': new fields in the stream: {names} <{_MARK} {listed} {_MARK}>",
-            next_step="`bitlake submit --wait` evolves the tables and goes on from the last checkpoint",
+            next_step="`bitlake submit` evolves the tables and goes on from the last checkpoint",
         )
 
 

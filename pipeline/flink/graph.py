@@ -21,8 +21,13 @@ from pipeline.flink.operators import BYTES, Apply, Decode
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.rows import AT, DEAD
 
-GATHER_BYTES, GATHER_MILLIS = 4 << 20, 500
-"""A frame of raw records goes on when it is so large, or after so long."""
+GATHER_BYTES, GATHER_MILLIS = 16 << 20, 1000
+"""A frame of raw records goes on when it is so large, or after so long.
+
+Each makes a frame for each key group, which costs as much as tens of records.
+"""
+GATHER_HELD = 32 << 20
+"""All frames of a subtask's partitions go on when together they are so large."""
 ENDS_MILLIS = 1000
 """So often it is asked where partitions end."""
 _FRAME = Types.ROW([Types.INT(), BYTES])
@@ -78,7 +83,9 @@ class Graph:
         name, ours = plan.config.name, self._java.bitlake
         keys = ours.Keys.OfPartition(self._most, plan.config.topic)
         raw = self._source(plan)
-        gather = ours.Gather(keys, GATHER_BYTES, GATHER_MILLIS, plan.config.topic, self._kafka, ENDS_MILLIS)
+        gather = ours.Gather(
+            keys, GATHER_BYTES, GATHER_HELD, GATHER_MILLIS, plan.config.topic, self._kafka, ENDS_MILLIS
+        )
         gathered = raw.keyBy(keys, self._key).transform(f"{name}: gather", self._row, gather)
         gathered.uid(f"{name}-gather")
         return self._python(gathered, Decode(plan), f"{name}: decode", f"{name}-decode")

@@ -14,6 +14,7 @@ from pipeline.engine.layout import layout_of
 from pipeline.engine.recover import agreed
 from pipeline.errors import BadConfiguration, BitlakeError, Refused
 from pipeline.flink.cluster import Cluster
+from pipeline.flink.growth import evolve, lacking
 from pipeline.flink.job import JOB, Job
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.restore import RestorePoint
@@ -90,15 +91,18 @@ class Submission:
         self._environment: StreamExecutionEnvironment | None = None
 
     def submit(self) -> str:
-        """Submit the job; its id.
+        """Submit the job; its id. Columns that the job before ended for are added to the tables.
 
         Raises:
             Refused: the tables, the savepoint and lake.yaml do not go together, or a job runs already.
             Leased: another writer has a dataset.
             Unavailable: the cluster or the catalog does not answer.
         """
-        self._before = [Predecessor.of(self._sink, self._open(config)) for config in self._datasets]
+        self._look()
         refuse_running(self._before, self._cluster, take_over=self._take_over)
+        if grown := lacking(self._before, self._cluster):
+            evolve(self._sink, self._datasets, grown)
+            self._look()
         point = None if self._on_tables() else self._point(self._savepoint)
         self._build(point is not None)
         return self._start(point.location if point else None)
@@ -109,7 +113,7 @@ class Submission:
         Raises:
             Refused: it can't take that one's place.
         """
-        self._before = [Predecessor.of(self._sink, self._open(config)) for config in self._datasets]
+        self._look()
         for one in self._before:
             if one.job is None or (why := one.why_not()):
                 raise Refused(
@@ -125,6 +129,9 @@ class Submission:
         Whether the tables hold more than that, the job finds out itself.
         """
         return self._start(savepoint)
+
+    def _look(self) -> None:
+        self._before = [Predecessor.of(self._sink, self._open(config)) for config in self._datasets]
 
     def _on_tables(self) -> bool:
         if self._fresh and self._savepoint is not None:

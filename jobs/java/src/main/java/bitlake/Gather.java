@@ -1,6 +1,7 @@
 package bitlake;
 
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
@@ -25,16 +26,19 @@ public final class Gather extends AbstractStreamOperator<Row>
 
   private final Keys.OfPartition keys;
   private final int mostBytes;
+  private final int mostHeld;
   private final long mostMillis;
   private final String topic;
   private final Map<String, String> kafka;
   private final long endsMillis;
   private transient Ends ends;
   private transient TreeMap<Integer, Filling> filling;
+  private transient int held;
   private transient boolean ended;
 
   /**
    * @param mostBytes a frame goes on when it is so large
+   * @param mostHeld all of them do when together they are so large
    * @param mostMillis or after so long
    * @param kafka client properties by Kafka's names
    * @param endsMillis how often it is asked where partitions end
@@ -42,12 +46,14 @@ public final class Gather extends AbstractStreamOperator<Row>
   public Gather(
       Keys.OfPartition keys,
       int mostBytes,
+      int mostHeld,
       long mostMillis,
       String topic,
       Map<String, String> kafka,
       long endsMillis) {
     this.keys = keys;
     this.mostBytes = mostBytes;
+    this.mostHeld = mostHeld;
     this.mostMillis = mostMillis;
     this.topic = topic;
     this.kafka = new TreeMap<>(kafka);
@@ -81,14 +87,17 @@ public final class Gather extends AbstractStreamOperator<Row>
     byte[] record = element.getValue();
     int partition = ByteBuffer.wrap(record).getInt();
     Filling frame = filling.computeIfAbsent(partition, number -> new Filling());
-    frame.add(record, mostBytes);
+    held += frame.add(record);
     if (frame.size >= mostBytes) {
       flush(partition, frame);
+    } else if (held >= mostHeld) {
+      flush();
     }
   }
 
   private void flush(int partition, Filling frame) {
     if (frame.size > 0) {
+      held -= frame.size;
       output.collect(new StreamRecord<>(Row.of(keys.keyOf(partition), frame.take())));
     }
   }
@@ -135,20 +144,27 @@ public final class Gather extends AbstractStreamOperator<Row>
   }
 
   private static final class Filling {
-    private byte[] bytes = new byte[1 << 16];
+    private static final int LEAST = 1 << 16;
+    private byte[] bytes = new byte[LEAST];
     private int size;
 
-    void add(byte[] record, int most) {
-      if (size + 4 + record.length > bytes.length) {
-        bytes = java.util.Arrays.copyOf(bytes, Math.max(2 * bytes.length, size + 4 + record.length));
+    /** How many bytes it grew by. */
+    int add(byte[] record) {
+      int grown = 4 + record.length;
+      if (size + grown > bytes.length) {
+        bytes = Arrays.copyOf(bytes, Math.max(2 * bytes.length, size + grown));
       }
       ByteBuffer.wrap(bytes).putInt(size, record.length);
       System.arraycopy(record, 0, bytes, size + 4, record.length);
-      size += 4 + record.length;
+      size += grown;
+      return grown;
     }
 
     byte[] take() {
-      byte[] frame = java.util.Arrays.copyOf(bytes, size + PADDING);
+      byte[] frame = Arrays.copyOf(bytes, size + PADDING);
+      if (size < bytes.length / 4 && bytes.length > LEAST) {
+        bytes = new byte[bytes.length / 2];
+      }
       size = 0;
       return frame;
     }
