@@ -49,7 +49,7 @@ class Scenario:
     confined: bool = False
 
 
-_REFERENCE = Workload(records=5_000_000, children=False)
+_REFERENCE = Workload(records=8_000_000, children=False)
 SCENARIOS = {
     "steady": Scenario("one TaskManager on all processors", _REFERENCE),
     "one": Scenario("one TaskManager, pinned to a processor", _REFERENCE, pinned=True),
