@@ -12,7 +12,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements/embedded.lock requirements/dev.lock requirements/all.lock
 SOURCES := pipeline state stack jobs benchmarks tests
-ALERTS := deploy/prometheus/alerts
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 # Tests make and drop thousands of small files: in memory, where there is room for 8 GB.
@@ -45,8 +44,6 @@ lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@if command -v promtool > /dev/null; then promtool check rules $(ALERTS).yaml && promtool test rules $(ALERTS).test.yaml; \
-		else echo "the alerts were not tested: there is no promtool here (Debian: apt-get install prometheus)"; fi
 
 bench: $(VENV)/.dev  ## the benchmark harness
 	$(BIN)/bitlake bench run

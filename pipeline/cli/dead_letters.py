@@ -32,9 +32,7 @@ def list_(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the oldest.")] = None,
 ) -> None:
     """Dead letters that were not replayed, the oldest first."""
-    from pipeline.query.dead_letters import Wanted
-
-    rows = _told(_waiting(Wanted(dataset, stage, None, limit)))
+    rows = _told(_waiting(_wanted(dataset, stage, None, limit)))
     settings.output.rows(rows.select(list(_FIRST)) if settings.format is Format.TABLE else rows)
 
 
@@ -75,15 +73,25 @@ def replay(
     """Apply dead letters again, after their cause was mended; those refused again stay."""
     from pipeline.cli.progress import watching
     from pipeline.lake import Lake
-    from pipeline.query.dead_letters import Wanted
 
     lake = Lake.open(settings.config)
-    wanted = Wanted(dataset, stage, tuple(letters) if letters else None)
+    wanted = _wanted(dataset, stage, tuple(letters) if letters else None)
     with watching(dataset or "dead letters", quiet=settings.quiet) as watcher:
         summary = lake.replay_dead_letters(wanted, watcher=watcher)
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and settings.format is Format.TABLE:
         typer.echo("What is still refused, and why: bitlake dead-letters list", err=True)
+
+
+def _wanted(
+    dataset: str | None, stage: str | None, ids: tuple[str, ...] | None, limit: int | None = None
+) -> "Wanted":
+    from pipeline.query.dead_letters import Wanted
+    from pipeline.sink.dead_letter_table import STAGES
+
+    if stage is not None and stage not in STAGES:
+        raise BadInput(f"No step is called '{stage}'.", next_step=f"One of: {', '.join(STAGES)}.")
+    return Wanted(dataset, stage, ids, limit)
 
 
 def _waiting(wanted: "Wanted") -> "pa.Table":

@@ -92,9 +92,9 @@ def _syntax(error: MarkedYAMLError) -> Mistake:
     problem = f"{error.context or ''} {error.problem or ''}"
     known = next(
         (text for sign, text in _PROBLEMS.items() if sign in problem),
-        "this is not YAML|compare with an example",
+        f"this is not YAML: {error.problem or error.context}|compare with an example",
     )
-    message, fix = known.split("|")
+    message, _, fix = known.rpartition("|")
     if mark is None:
         return Mistake(1, 1, "", message, fix)
     return Mistake(mark.line + 1, mark.column + 1, "", message, fix)

@@ -31,7 +31,7 @@ from pipeline.flink.idle import IdleKeys
 from pipeline.flink.letters import letters_frame
 from pipeline.flink.log import GroupLogs
 from pipeline.flink.plan import DatasetPlan
-from pipeline.flink.rows import AT, DEAD, frame, framed, stopping
+from pipeline.flink.rows import AT, DEAD, framed, stopping
 from pipeline.flink.steps import MeasuredTimelines, Steps
 from pipeline.flink.waiting import Waiting
 from pipeline.sink.flink_positions import POSITIONS
@@ -141,7 +141,7 @@ class Decode(KeyedProcessFunction):
         stamp = None if clock is None or clock == NONE_GIVEN else clock
         row = [plan.config.name, plan.run, checkpoint, partition, offset, stamp]
         columns = [pa.array([value], field.type) for value, field in zip(row, POSITIONS, strict=True)]
-        yield frame(AT, pa.Table.from_arrays(columns, schema=POSITIONS))
+        yield from framed(AT, [pa.Table.from_arrays(columns, schema=POSITIONS)])
 
     def _buried(self, partition: int, checkpoint: int) -> Iterator[bytes]:
         letters = self._dead.pop(partition, None)
@@ -149,7 +149,7 @@ class Decode(KeyedProcessFunction):
             name = self._plan.config.name
             rows = dead_rows(letters, name, self._plan.start.epoch + checkpoint)
             self._steps.letters(rows)
-            yield frame(DEAD, rows)
+            yield from framed(DEAD, [rows])
             if self._plan.letters is not None:
                 yield letters_frame(rows, name)
 

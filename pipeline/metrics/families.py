@@ -4,20 +4,9 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pipeline.sink.dead_letter_table import STAGES
 from pipeline.temporal.change import OPERATIONS
 
-STAGES = (
-    "json",
-    "envelope",
-    "key",
-    "valid time",
-    "operation",
-    "column",
-    "children",
-    "new field",
-    "system time",
-)
-"""The steps that refuse records."""
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
 

@@ -29,6 +29,19 @@ DEAD_LETTERS = pa.schema(
 row has the same id, the epoch and time of the replay, and neither key nor value.
 """
 
+STAGES = (
+    "json",
+    "envelope",
+    "key",
+    "valid time",
+    "operation",
+    "column",
+    "children",
+    "new field",
+    "system time",
+)
+"""The steps that refuse records, as ``stage`` names them."""
+
 DOCS = {
     "id": "<dataset>/<topic>/<partition>/<offset>/<epoch>",
     "key": "the record's key, byte for byte",

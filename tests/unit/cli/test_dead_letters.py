@@ -1,5 +1,7 @@
 """`bitlake dead-letters`."""
 
+import pytest
+
 from tests.unit.cli.conftest import add_dead_letters, dead_letter
 
 
@@ -9,7 +11,7 @@ def test_none_before_the_first_load(lake, bitlake):
 
 def test_list_hides_what_was_replayed(lake, bitlake):
     add_dead_letters(
-        lake, dead_letter("a"), dead_letter("b"), dead_letter("c", stage="apply", dataset="other")
+        lake, dead_letter("a"), dead_letter("b"), dead_letter("c", stage="column", dataset="other")
     )
     add_dead_letters(lake, dead_letter("b", "replayed", epoch=2))
     rows = bitlake("dead-letters", "list", "--output", "json").json
@@ -18,9 +20,9 @@ def test_list_hides_what_was_replayed(lake, bitlake):
     assert rows[0]["timestamp"] == "2024-01-01T00:00:00.000000Z"
     for words, ids in (
         (["--dataset", "bonds"], ["a"]),
-        (["--stage", "apply"], ["c"]),
+        (["--stage", "column"], ["c"]),
         (["--limit", "1"], ["a"]),
-        (["--dataset", "bonds", "--stage", "apply"], []),
+        (["--dataset", "bonds", "--stage", "column"], []),
     ):
         found = bitlake("dead-letters", "list", "--output", "json", *words).json
         assert [row["id"] for row in found] == ids
@@ -47,3 +49,11 @@ def test_of_a_dataset_that_is_not_there(lake, bitlake):
     result = bitlake("dead-letters", "list", "--dataset", "bond")
     assert result.status == 1
     assert "'bonds'" in result.err
+
+
+@pytest.mark.parametrize("command", ["list", "replay"])
+def test_of_a_step_that_is_not_there(lake, bitlake, command):
+    result = bitlake("dead-letters", command, "--stage", "nope")
+    assert result.status == 1
+    assert "No step is called 'nope'" in result.err
+    assert "valid time" in result.err

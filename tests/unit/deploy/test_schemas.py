@@ -20,9 +20,11 @@ from ruamel.yaml import YAML
 from pipeline.config import load_config
 from stack.downloads import jars, wheel_of
 from stack.plan import ALL
+from tests.promtool import promtool
 
 ROOT = Path(__file__).parents[3]
 DOCKER = ROOT / "docker"
+ALERTS = ROOT / "deploy" / "prometheus"
 KUBERNETES = sorted((DOCKER / "kubernetes").glob("*.yaml"))
 VERSION = "1.33"
 """Of Kubernetes."""
@@ -93,11 +95,23 @@ def test_dockerfile_copies_what_is_there() -> None:
                 assert (ROOT / source).exists(), source
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
-def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def tool() -> str:
+    found = promtool()
+    if found is None:
+        pytest.skip("promtool is not installed, and apt-get does not have it")
+    return found
+
+
+def test_prometheus_takes_its_configuration(tool: str, tmp_path: Path) -> None:
     shutil.copy(DOCKER / "observe" / "prometheus.yaml", tmp_path)
-    shutil.copy(ROOT / "deploy" / "prometheus" / "alerts.yaml", tmp_path)
-    command("promtool", "check", "config", str(tmp_path / "prometheus.yaml"))
+    shutil.copy(ALERTS / "alerts.yaml", tmp_path)
+    command(tool, "check", "config", str(tmp_path / "prometheus.yaml"))
+
+
+def test_each_alert_is_raised_when_it_should_be(tool: str) -> None:
+    command(tool, "check", "rules", str(ALERTS / "alerts.yaml"))
+    command(tool, "test", "rules", str(ALERTS / "alerts.test.yaml"))
 
 
 def manifests() -> Iterator[Any]:

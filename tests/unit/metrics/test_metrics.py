@@ -18,7 +18,7 @@ from pipeline.engine.timelines import Applied
 from pipeline.engine.watching import Committed, StateCounts, Watcher
 from pipeline.errors import BadConfiguration
 from pipeline.metrics import Metrics, serve
-from pipeline.metrics.families import STAGES
+from pipeline.sink.dead_letter_table import STAGES
 from pipeline.sink.epoch import Position
 from pipeline.temporal.apply import CHANGED, NO_OP, SKIPPED
 
