@@ -25,7 +25,7 @@ from stack.stack import Stack
 
 _CHECKPOINT = "10s"
 """Flink's interval."""
-_LOOK, _PATIENCE = 3.0, 1200.0
+_LOOK, _PATIENCE = 10.0, 1200.0
 _WARM_UP = 2_000_000
 """Records for each TaskManager: Java compiles, and Python loads, what runs for the first time, unmeasured."""
 
