@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.errors import BadConfiguration
 from stack import processes
 from stack.downloads import jars
-from stack.java import java, java_home
+from stack.java import COMPILING, java, java_home
 from stack.operators import operators
 from stack.processes import Command
 from stack.seaweedfs import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, SeaweedFS
@@ -30,16 +30,20 @@ _MAIN = {
     "taskmanager": "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
 }
 _PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
-_JAVA_OPTIONS = "env.java.opts.taskmanager"
-_COMPILING = {
-    "InvocationThreshold": 50_000,
-    "MinInvocationThreshold": 6_000,
-    "CompileThreshold": 150_000,
-    "BackEdgeThreshold": 400_000,
+_JAVA_OPTIONS = "env.java.opts"
+CLUSTER = {
+    "taskmanager.numberOfTaskSlots": "1",
+    "taskmanager.memory.segment-size": "256kb",
+    "taskmanager.memory.network.fraction": "0.2",
+    "taskmanager.memory.managed.fraction": "0.3",
+    f"{_JAVA_OPTIONS}.all": " ".join(COMPILING),
+    "state.backend.type": "rocksdb",
+    "execution.checkpointing.incremental": "true",
 }
-"""How often something has to run before Java's second compiler takes it: ten times as often as usual.
+"""What every cluster of ours has, in Docker and Kubernetes too.
 
-Else that one takes a tenth of a processor for minutes, for what runs at checkpoints.
+Buffers between tasks are eight times as large as usual: a subtask that is about to apply or to write a batch
+takes nothing for a while, and with fewer bytes between them all others wait with it.
 """
 _LOGGING = _SOURCE / "jobs" / "log4j.properties"
 
@@ -101,6 +105,7 @@ class FlinkHome:
         """Flink's options."""
         python = str(flink_python())
         return {
+            **CLUSTER,
             "jobmanager.rpc.address": HOST,
             "jobmanager.rpc.port": str(self._ports["rpc"]),
             "jobmanager.bind-host": HOST,
@@ -109,17 +114,13 @@ class FlinkHome:
             "rest.port": str(self._ports["rest"]),
             "taskmanager.host": HOST,
             "taskmanager.bind-host": HOST,
-            "taskmanager.numberOfTaskSlots": "1",
             "jobmanager.memory.process.size": self._options.job_manager_memory,
             "taskmanager.memory.process.size": self._options.task_manager_memory,
             "heartbeat.interval": "3000",
             "parallelism.default": str(self._options.task_managers),
             "env.java.home": str(java_home(21)),
-            _JAVA_OPTIONS: " ".join(f"-XX:Tier4{name}={times}" for name, times in _COMPILING.items()),
             "python.executable": python,
             "python.client.executable": python,
-            "state.backend.type": "rocksdb",
-            "execution.checkpointing.incremental": "true",
             "metrics.reporter.prometheus.factory.class": _PROMETHEUS,
             **self._storage(),
             **self._options.settings,
@@ -148,7 +149,7 @@ class FlinkHome:
             java(),
             *java_options.split(),
             *opened(),
-            *(self.settings()[_JAVA_OPTIONS].split() if role == "taskmanager" else ()),
+            *self._java_options(role),
             "-XX:+IgnoreUnrecognizedVMOptions",
             f"-Dlog4j.configurationFile=file:{self.configuration / 'log4j.properties'}",
             "-classpath",
@@ -160,6 +161,10 @@ class FlinkHome:
             *own,
         ]
         return Command(argv, self._environment(), cpu=cpu)
+
+    def _java_options(self, role: str) -> list[str]:
+        ours = self.settings()
+        return [one for of in ("all", role) for one in ours.get(f"{_JAVA_OPTIONS}.{of}", "").split()]
 
     def _resources(self, tool: str) -> list[str]:
         """What Flink's own calculator makes of the memory: options of Java, then of the process."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from stack import processes
 from stack.downloads import jars
-from stack.java import java
+from stack.java import COMPILING, java
 from stack.probes import speaks_kafka
 from stack.processes import Command
 from stack.server import HOST, Server
@@ -119,7 +119,7 @@ class Broker(Server):
         return self._data / "meta.properties"
 
     def _java(self, *arguments: str) -> Command:
-        options = [f"-Xmx{self.options.heap}", *self.options.java, *_LOGS]
+        options = [f"-Xmx{self.options.heap}", *COMPILING, *self.options.java, *_LOGS]
         return Command([java(), *options, "-cp", f"{jars('kafka')}/*", *arguments])
 
     def _settings(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
-from pipeline.errors import BitlakeError
+from pipeline.errors import BitlakeError, Refused
 from pipeline.schema import DatasetSchema, Kind
 
 _MARK = "bitlake-new-fields"
@@ -45,6 +45,16 @@ class NewField(BitlakeError):
         return NewField(
             f"'{known.name}': new fields in the stream: {names} <{_MARK} {listed} {_MARK}>",
             next_step="`bitlake submit` evolves the tables and goes on from the last checkpoint",
+        )
+
+
+class OtherVersion(Refused):
+    """The state that a job is to go on from is not to be read by this version."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the job's state was written by another version of bitlake, which packed changes in another way",
+            next_step="`bitlake submit --fresh` goes on from the tables, and loses nothing",
         )
 
 

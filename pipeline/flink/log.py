@@ -12,11 +12,15 @@ from typing import Protocol
 
 import zstandard
 
+from pipeline.flink.errors import OtherVersion
+
 LEAST_BYTES = 256 << 10
 """A log that is shorter is never too long."""
 _STAGGER = 8
 """Of so many key groups, each writes its keys at another time."""
 _SIZE = struct.Struct("<I")
+_FORMAT = b"\x01"
+"""What entries begin with; those of before 2026-11-30 with zstd's own mark, and their frames were others."""
 
 
 class LogState(Protocol):
@@ -59,7 +63,9 @@ class GroupLogs:
         """The frames since the keys were written; once, before any others are noted."""
         log = self._logs[group]
         for entry in self._state.entries():
-            frames = self._decompressor.decompress(entry)
+            if not entry.startswith(_FORMAT):
+                raise OtherVersion
+            frames = self._decompressor.decompress(memoryview(entry)[1:])
             log.entries += 1
             log.nbytes += len(frames)
             yield from _frames(frames)
@@ -89,7 +95,7 @@ class GroupLogs:
         """Write what came since the last checkpoint."""
         log = self._logs[group]
         if log.waiting:
-            self._state.append(log.entries, self._compressor.compress(_entry(log.waiting)))
+            self._state.append(log.entries, _FORMAT + self._compressor.compress(_entry(log.waiting)))
             log.entries += 1
             log.waiting = []
 

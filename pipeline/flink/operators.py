@@ -25,8 +25,9 @@ from pipeline.engine.options import decode_options
 from pipeline.engine.rebuild import rebuild
 from pipeline.engine.timelines import new_rows
 from pipeline.errors import BitlakeError
+from pipeline.flink.change_frames import group_of, split
 from pipeline.flink.errors import NewField
-from pipeline.flink.frames import END, End, Mark, end_of, group_of, mark_of, records_of, split
+from pipeline.flink.frames import END, End, Mark, end_of, mark_of, records_of
 from pipeline.flink.idle import IdleKeys
 from pipeline.flink.letters import letters_frame
 from pipeline.flink.log import GroupLogs

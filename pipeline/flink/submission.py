@@ -40,6 +40,8 @@ _DEFAULTS = {
     "python.execution-mode": "thread",
     "pipeline.object-reuse": "true",
     "state.backend.type": "rocksdb",
+    "state.backend.rocksdb.options-factory": "bitlake.StateOptions",
+    "state.backend.rocksdb.use-bloom-filter": "true",
     "execution.checkpointing.interval": "10s",
     "execution.checkpointing.incremental": "true",
     "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.engine.generation import PART
 from pipeline.engine.timelines import IDLE_SHARE, Applied, Lookups, Timelines, new_rows
-from pipeline.flink.frames import ChangesFrame, joined
+from pipeline.flink.change_frames import ChangesFrame, joined
 from pipeline.schema import DatasetSchema
 from pipeline.temporal import transfer
 from pipeline.temporal.keys import with_room

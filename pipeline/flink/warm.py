@@ -7,7 +7,8 @@ import numpy as np
 
 from pipeline.engine.changes import changes_of
 from pipeline.engine.warm import no_records
-from pipeline.flink.frames import records_of, split
+from pipeline.flink.change_frames import split
+from pipeline.flink.frames import records_of
 
 _RECORD = (33).to_bytes(4) + bytes(21) + b"\xff" * 8 + bytes(4)
 """A raw record without key, value and headers."""

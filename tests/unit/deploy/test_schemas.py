@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from pipeline.config import load_config
 from stack.downloads import jars, wheel_of
+from stack.flink_home import CLUSTER
 from stack.plan import ALL
 from tests.promtool import promtool
 
@@ -51,6 +52,19 @@ def beside(name: str) -> str:
 
 def test_compose_is_as_its_specification_says() -> None:
     command(beside("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "docker/compose.yaml")
+
+
+@pytest.mark.parametrize(
+    "file", ["flink/config.yaml", "kubernetes/flink-session.yaml", "kubernetes/flink-application.yaml"]
+)
+def test_every_cluster_is_configured_as_the_stack_s(file: str) -> None:
+    first = documents(DOCKER / file)[0]
+    settings = first["spec"]["flinkConfiguration"] if "spec" in first else first
+    assert {name: _spelled(settings.get(name)) for name in CLUSTER} == CLUSTER
+
+
+def _spelled(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_every_service_has_a_profile_a_pinned_image_and_a_health_check() -> None:

@@ -7,11 +7,13 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+import zstandard
 
 from pipeline.decode import Decoder
 from pipeline.engine.changes import changes_of
 from pipeline.engine.timelines import new_rows
-from pipeline.flink.frames import split
+from pipeline.flink.change_frames import split
+from pipeline.flink.errors import OtherVersion
 from pipeline.flink.log import GroupLogs
 from pipeline.flink.timelines import FlinkTimelines
 from pipeline.flink.waiting import Waiting
@@ -169,6 +171,13 @@ def test_frames_applied_together_leave_the_rows_of_frames_applied_apart(seed: in
     together = Subtask(States()).taken(frames)
     apart = Subtask(States())
     assert sorted(together) == sorted(row for frame in frames for row in apart.taken([frame]))
+
+
+def test_state_of_another_version_is_refused() -> None:
+    subtask = Subtask(States())
+    subtask.states.logs[0][0] = zstandard.compress(b"frames as they were once")
+    with pytest.raises(OtherVersion, match="--fresh"):
+        subtask.begin(0)
 
 
 def test_a_checkpoint_writes_what_came_however_long_the_history_is() -> None:
