@@ -30,6 +30,8 @@ GATHER_HELD = 32 << 20
 """All frames of a subtask's partitions go on when together they are so large."""
 ENDS_MILLIS = 1000
 """So often it is asked where partitions end."""
+_FETCHING = {"max.poll.records": "10000", "max.partition.fetch.bytes": str(4 << 20)}
+"""What the consumer hands on, and fetches: usual are 500 records and 1 MB, for who takes them one by one."""
 _FRAME = Types.ROW([Types.INT(), BYTES])
 
 
@@ -117,7 +119,7 @@ class Graph:
         shaded = self._java.org.apache.flink.kafka.shaded.org.apache.kafka
         initial = kafka.enumerator.initializer.OffsetsInitializer
         builder = kafka.KafkaSource.builder().setTopics([plan.config.topic])
-        for key, value in self._kafka.items():
+        for key, value in {**_FETCHING, **self._kafka}.items():
             builder = builder.setProperty(key, value)
         begin = topic_offsets(plan.start)
         offsets = self._java.bitlake.Offsets.of(plan.config.topic, begin)
