@@ -36,6 +36,7 @@ CLUSTER = {
     "taskmanager.memory.segment-size": "256kb",
     "taskmanager.memory.network.fraction": "0.2",
     "taskmanager.memory.managed.fraction": "0.3",
+    "pekko.ask.timeout": "60s",
     f"{_JAVA_OPTIONS}.all": " ".join(COMPILING),
     "state.backend.type": "rocksdb",
     "execution.checkpointing.incremental": "true",
@@ -43,7 +44,8 @@ CLUSTER = {
 """What every cluster of ours has, in Docker and Kubernetes too.
 
 Buffers between tasks are eight times as large as usual: a subtask that is about to apply or to write a batch
-takes nothing for a while, and with fewer bytes between them all others wait with it.
+takes nothing for a while, and with fewer bytes between them all others wait with it. A TaskManager that is
+given twenty tasks for each of many datasets may take longer than ten seconds to answer.
 """
 _LOGGING = _SOURCE / "jobs" / "log4j.properties"
 

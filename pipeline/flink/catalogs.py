@@ -8,6 +8,7 @@ from sqlalchemy.engine import make_url
 from pipeline.errors import BadConfiguration
 
 _RENAMED = {"s3.region": "client.region", "s3.role-arn": "client.assume-role.arn"}
+_S3 = "org.apache.iceberg.aws.s3.S3FileIO"
 _OURS = ("py-io-impl", "py-catalog-impl", "type", "name")
 
 
@@ -18,8 +19,9 @@ def catalog_loader(java: Any, config: Mapping[str, str]) -> Any:
         BadConfiguration: Flink can't use a catalog of this kind.
     """
     loader = java.org.apache.iceberg.flink.CatalogLoader
-    hadoop = java.org.apache.hadoop.conf.Configuration()
     name, kind, properties = java_properties(config)
+    # Every operator holds several copies of it, hundreds of defaults each, which S3FileIO does not ask for.
+    hadoop = java.org.apache.hadoop.conf.Configuration(properties.get("io-impl") != _S3)
     if kind == "rest":
         return loader.rest(name, hadoop, properties)
     return loader.custom(name, properties, hadoop, "org.apache.iceberg.jdbc.JdbcCatalog")
@@ -32,7 +34,7 @@ def java_properties(config: Mapping[str, str]) -> tuple[str, str, dict[str, str]
     kind = properties.get("type", "rest" if uri.startswith("http") else "sql")
     given = {_RENAMED.get(key, key): value for key, value in properties.items() if key not in _OURS}
     if any(key.startswith("s3.") for key in properties) or properties.get("warehouse", "").startswith("s3"):
-        given.setdefault("io-impl", "org.apache.iceberg.aws.s3.S3FileIO")
+        given.setdefault("io-impl", _S3)
         given.setdefault("client.region", "us-east-1")
         if "s3.endpoint" in given:
             given.setdefault("s3.path-style-access", "true")

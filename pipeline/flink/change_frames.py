@@ -21,7 +21,7 @@ from pipeline.temporal.jit import i64, inner, kernel, load64, store64
 from pipeline.temporal.keys import Keys, add, find
 from pipeline.temporal.store import Bytes, Ints
 
-_HEAD = 64
+_HEAD = 56
 """Bytes of the head: the key by which Flink sends the frame (4, big-endian), then int64: the partition,
 the changes, their children, and the bytes of values, of children's keys and of their values."""
 
@@ -170,7 +170,6 @@ def split(batch: Batch, changes: Changes, partition: int, groups: Ints) -> list[
     words[heads + 1] = partition
     for field in range(5):
         words[heads + 2 + field] = sizes[:, field]
-    words[heads + 7] = 0  # room
     numbers = (
         changes.operation,
         changes.valid_from,
@@ -236,7 +235,11 @@ def _number_keys(keys: Keys, data: Bytes, out: Ints) -> int:
     before, at = keys.used[0], i64(_HEAD)
     for i in range(out.size):
         flags, children = i64(data[at]), i64(0)
-        at += 9 + (flags & _HAS_TO) + (flags & _HAS_GIVEN) // 2
+        at += 9
+        if flags & _HAS_TO:
+            at += 8
+        if flags & _HAS_GIVEN:
+            at += 8
         at = _number(data, at)[1]
         at = _number(data, at)[1]
         if flags & _HAS_CHILDREN:

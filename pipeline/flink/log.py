@@ -19,8 +19,8 @@ LEAST_BYTES = 256 << 10
 _STAGGER = 8
 """Of so many key groups, each writes its keys at another time."""
 _SIZE = struct.Struct("<I")
-_FORMAT = b"\x01"
-"""What entries begin with; those of before 2026-11-30 with zstd's own mark, and their frames were others."""
+_FORMAT = b"\x02"
+"""What entries begin with: another byte for each form that frames had (zstd's own mark before 2026-11-30)."""
 
 
 class LogState(Protocol):

@@ -31,6 +31,9 @@ BASE_PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
     "write.parquet.compression-level": "1",
     "write.parquet.dict-size-bytes": str(64 * 1024),
+    "write.parquet.page-size-bytes": str(256 * 1024),
+    "commit.retry.num-retries": "20",
+    "commit.retry.max-wait-ms": "2000",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     "commit.manifest-merge.enabled": "true",
@@ -38,7 +41,9 @@ BASE_PROPERTIES = {
     "commit.manifest.target-size-bytes": str(1024 * 1024),
 }
 """Old metadata files go, and manifests are merged (up to 1 MB), so that a commit stays cheap for years.
-Large dictionaries, such as of keys, cost Iceberg's own writers a cache miss a row (decision 0017)."""
+Large dictionaries, such as of keys, cost Iceberg's own writers a cache miss a row (decision 0017); each of
+those writers holds a page's bytes, without rows too, and pages end at 20,000 rows anyway. TaskManagers and
+jobs that share a table try again as often as it takes."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@ package bitlake;
 import java.io.IOException;
 import java.util.HashMap;
 import java.util.Map;
+import org.apache.iceberg.AppendFiles;
 import org.apache.iceberg.BaseTable;
+import org.apache.iceberg.RowDelta;
 import org.apache.iceberg.Snapshot;
 import org.apache.iceberg.Table;
 import org.apache.iceberg.TableMetadata;
@@ -53,12 +55,25 @@ public final class FencedTables implements TableLoader {
     fence.close();
   }
 
-  /** A table as it is, but for its commits, and that every checkpoint has one: also those without rows. */
+  /** A table as it is, but for its commits: checked, in turn, and for every checkpoint, also those without rows. */
   private static final class Fenced extends BaseTable {
     private static final long serialVersionUID = 1L;
 
+    private final String name;
+
     Fenced(BaseTable table, String name, Fence fence) {
       super(new Checked(table.operations(), name, fence), table.name(), table.reporter());
+      this.name = name;
+    }
+
+    @Override
+    public AppendFiles newAppend() {
+      return Turns.inTurn(name, AppendFiles.class, super.newAppend());
+    }
+
+    @Override
+    public RowDelta newRowDelta() {
+      return Turns.inTurn(name, RowDelta.class, super.newRowDelta());
     }
 
     @Override
