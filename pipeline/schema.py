@@ -120,12 +120,21 @@ class ColumnType:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name in the table, the path of its value, its type, and who chose the type."""
+    """One column.
+
+    Attributes:
+        name: in the table.
+        path: of its value.
+        type: its type.
+        declared: in lake.yaml, or inferred.
+        retired: its path is declared under another name now: it keeps what it has, and gets no more values.
+    """
 
     name: str
     path: tuple[str, ...]
     type: ColumnType
     declared: bool = True
+    retired: bool = False
 
 
 POSITION = Column("position", (), ColumnType(Kind.LONG))
@@ -142,7 +151,7 @@ class TableSchema:
         arrays: paths of the arrays from the record's value to this table's elements; empty for the parent.
         inherited: the key columns of the tables above, outermost first (none for the parent).
         own_key: this table's own key columns; for a child without a key, ``(POSITION,)``.
-        values: the other columns: declared ones in the dataset's order, then inferred in order of appearance.
+        values: the other columns: declared ones in the dataset's order, then the table's others in theirs.
         dated: valid time is a date (days), not a timestamp (microseconds).
         scalars: the array's elements are scalars, held in the column ``value`` (path ``()``).
     """

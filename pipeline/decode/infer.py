@@ -71,7 +71,7 @@ class _Table:
         self.index, self.table = index, dataset.tables[index]
         self.evolve = options.on_new_field == "evolve"
         own = self.table.values if self.table.by_position else self.table.own_key + self.table.values
-        self.columns = {c.path: c for c in own}
+        self.columns = {c.path: c for c in own if not c.retired}
         self.taken = {c.name.lower() for c in self.table.columns} | RESERVED
         above = self.table.key if self.table.by_position else self.table.inherited
         self.above = {c.name.lower() for c in above}
@@ -122,7 +122,9 @@ class _Table:
         """The table with what was found."""
         values = self.table.values
         if self.typed:
-            values = tuple(replace(c, type=self.typed.get(c.path, c.type)) for c in values)
+            values = tuple(
+                c if c.retired else replace(c, type=self.typed.get(c.path, c.type)) for c in values
+            )
         return replace(self.table, values=values + tuple(self.added))
 
 

@@ -135,7 +135,7 @@ class _Builder:
         for key, columns in ((True, table.own_key), (False, table.values)):
             for column in columns:
                 self.column(slot, index, column, key=key)
-                if not (key and table.by_position):
+                if not (key and table.by_position) and not column.retired:
                     self.entries[self.at(element, column.path)].actions.append(slot)
                 slot += 1
         position = index > 0 and table.by_position

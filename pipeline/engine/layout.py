@@ -11,7 +11,7 @@ from pipeline.schema import Column, DatasetSchema, Kind
 _SAME_BYTES = {Kind.INT: Kind.LONG, Kind.FLOAT: Kind.DOUBLE, Kind.JSON: Kind.STRING}
 _FORMAT: list[Any] = ["keys in files, log by columns, short lengths, patches by segment", [], []]
 """In the place of a table, first: another one where the bytes, or the log's changes, mean something else."""
-_NO_TYPE = Kind.UNKNOWN.name.lower()
+_NO_TYPE, _RETIRED = Kind.UNKNOWN.name.lower(), "retired"
 
 
 def layout_of(dataset: DatasetSchema) -> list[Any]:
@@ -21,7 +21,7 @@ def layout_of(dataset: DatasetSchema) -> list[Any]:
 
 
 def fits(written: list[Any] | None, dataset: DatasetSchema) -> bool:
-    """Whether bytes of a layout mean the same in a dataset: it may only have more at the end."""
+    """Whether bytes of a layout mean the same in a dataset: it may only have more, and new, at the end."""
     current = layout_of(dataset)
     return (
         written is not None
@@ -33,11 +33,12 @@ def fits(written: list[Any] | None, dataset: DatasetSchema) -> bool:
 
 
 def _begins(old: list[list[str]], new: list[list[str]]) -> bool:
-    return len(old) <= len(new) and all(
-        a == b or (a[0] == b[0] and a[1] == _NO_TYPE) for a, b in zip(old, new, strict=False)
-    )
+    same = all(a == b or (a[0] == b[0] and a[1] == _NO_TYPE) for a, b in zip(old, new, strict=False))
+    # What is retired has values already, which these bytes lack.
+    return same and len(old) <= len(new) and all(_RETIRED not in added for added in new[len(old) :])
 
 
 def _coded(column: Column) -> list[str]:
     kind = _SAME_BYTES.get(column.type.kind, column.type.kind).name.lower()
-    return [column.name, f"{kind}{column.type.width}.{column.type.scale}" if kind == "decimal" else kind]
+    type_ = f"{kind}{column.type.width}.{column.type.scale}" if kind == "decimal" else kind
+    return [column.name, type_, *([_RETIRED] if column.retired else [])]

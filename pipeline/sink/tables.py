@@ -204,21 +204,21 @@ def _refuse(table: TableSchema, what: str, next_step: str) -> None:
 
 
 def read_back(table: TableSchema, existing: Table) -> TableSchema:
-    """The table's schema with the columns that earlier runs inferred, in their order of appearance.
+    """The table's schema with the columns of earlier runs, inferred or retired, in their order of appearance.
 
-    A column whose path is declared under another name now stays in the table, and gets no more values.
+    Retired ones are there, too: rows that are written anew, because another time of theirs ends, keep them.
     """
     json_columns = set(json.loads(existing.properties.get(JSON, "[]")))
     names = {column.name for column in table.columns}
     own = table.values if table.by_position else table.own_key + table.values
     paths = {column.path for column in own}
-    inferred = []
+    earlier = []
     for field in existing.schema().fields:
         path = path_of(field)
-        if field.name in names or field.name in RESERVED or path is None or path in paths:
+        if field.name in names or field.name in RESERVED or path is None:
             continue
         type_ = from_iceberg(field.field_type, json_text=field.name in json_columns)
-        inferred.append(Column(field.name, path, type_, declared=False))
+        earlier.append(Column(field.name, path, type_, declared=False, retired=path in paths))
     known = {field.name: field for field in existing.schema().fields}
     values = tuple(
         replace(c, type=from_iceberg(known[c.name].field_type, json_text=c.name in json_columns))
@@ -226,7 +226,7 @@ def read_back(table: TableSchema, existing: Table) -> TableSchema:
         else c
         for c in table.values
     )
-    return replace(table, values=values).with_values(tuple(inferred))
+    return replace(table, values=values).with_values(tuple(earlier))
 
 
 def needs_evolution(table: TableSchema, existing: Table) -> bool:

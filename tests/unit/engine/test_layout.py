@@ -15,6 +15,7 @@ from tests.property.differential import Way, different, load, model_of, objects
 from tests.unit.decode.reading import child, column, dataset
 
 ROWS, TAGS = child(["rows"], [POSITION], column("x")), child(["tags"], [POSITION])
+RETIRED = replace(column("c"), retired=True)
 BEFORE = dataset(column("a", "int"), column("b"), children=[ROWS])
 
 
@@ -23,6 +24,7 @@ BEFORE = dataset(column("a", "int"), column("b"), children=[ROWS])
     [
         (BEFORE, True),
         (dataset(column("a", "long"), column("b", "json"), column("c"), children=[ROWS, TAGS]), True),
+        (dataset(column("a", "int"), column("b"), RETIRED, children=[ROWS]), False),
         (dataset(column("b"), column("a", "int"), children=[ROWS]), False),
         (dataset(column("c"), column("a", "int"), column("b"), children=[ROWS]), False),
         (dataset(column("a", "double"), column("b"), children=[ROWS]), False),
