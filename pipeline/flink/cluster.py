@@ -70,9 +70,12 @@ class Cluster:
     def stop(self, job: str, folder: str | None, *, drain: bool = False, patience: float = 600.0) -> str:
         """Stop a job with a savepoint, in RocksDB's own format: sooner written and read; where that is.
 
+        One that Flink is starting again is waited for: there is no savepoint before all its tasks run.
+
         Raises:
-            BitlakeError: the savepoint failed; the job goes on.
+            BitlakeError: the job does not run, or the savepoint failed; the job goes on.
         """
+        self.wait_running(job)
         body = {"drain": drain, "formatType": "NATIVE", **({"targetDirectory": folder} if folder else {})}
         trigger = self._ask("POST", f"/jobs/{job}/stop", body)["request-id"]
         return self._savepoint(job, trigger, patience)
@@ -86,7 +89,7 @@ class Cluster:
         told = retrying(self._ask, "GET", f"/jobs/{job}/savepoints/{trigger}")["operation"]
         if "failure-cause" in told:
             raise BitlakeError(
-                f"the savepoint of job {job} failed: {_first(told['failure-cause'].get('stack-trace', ''))}",
+                f"the savepoint of job {job} failed: {_cause(told['failure-cause'].get('stack-trace', ''))}",
                 next_step="see the JobManager's log; the job goes on unless it failed as well",
             )
         return str(told["location"])
@@ -167,6 +170,13 @@ class UnknownJob(BitlakeError):
 def _newest(told: Mapping[str, Any]) -> str:
     entries = told.get("exceptionHistory", {}).get("entries", [])
     return str(entries[0]["stacktrace"]) if entries else "not known"
+
+
+def _cause(trace: str) -> str:
+    """The innermost cause that a Java stack trace tells, without the places."""
+    lines = trace.strip().splitlines()
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return [*lines[:1], *causes][-1][:500] if lines else "not known"
 
 
 def _first(text: str) -> str:
