@@ -35,7 +35,7 @@ def fits(written: list[Any] | None, dataset: DatasetSchema) -> bool:
 def _begins(old: list[list[str]], new: list[list[str]]) -> bool:
     same = all(a == b or (a[0] == b[0] and a[1] == _NO_TYPE) for a, b in zip(old, new, strict=False))
     # What is retired has values already, which these bytes lack.
-    return same and len(old) <= len(new) and all(_RETIRED not in added for added in new[len(old) :])
+    return same and len(old) <= len(new) and all(_RETIRED not in added[2:] for added in new[len(old) :])
 
 
 def _coded(column: Column) -> list[str]:

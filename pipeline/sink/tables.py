@@ -206,7 +206,7 @@ def _refuse(table: TableSchema, what: str, next_step: str) -> None:
 def read_back(table: TableSchema, existing: Table) -> TableSchema:
     """The table's schema with the columns of earlier runs, inferred or retired, in their order of appearance.
 
-    Retired ones are there, too: rows that are written anew, because another time of theirs ends, keep them.
+    Retired ones, too: rows are written anew when their belief or validity ends, and keep what they had.
     """
     json_columns = set(json.loads(existing.properties.get(JSON, "[]")))
     names = {column.name for column in table.columns}

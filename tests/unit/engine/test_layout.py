@@ -25,6 +25,7 @@ BEFORE = dataset(column("a", "int"), column("b"), children=[ROWS])
         (BEFORE, True),
         (dataset(column("a", "long"), column("b", "json"), column("c"), children=[ROWS, TAGS]), True),
         (dataset(column("a", "int"), column("b"), RETIRED, children=[ROWS]), False),
+        (dataset(column("a", "int"), column("b"), column("retired"), children=[ROWS]), True),
         (dataset(column("b"), column("a", "int"), children=[ROWS]), False),
         (dataset(column("c"), column("a", "int"), column("b"), children=[ROWS]), False),
         (dataset(column("a", "double"), column("b"), children=[ROWS]), False),
