@@ -1,4 +1,8 @@
-"""A Flink cluster by its REST API, as Flink's documentation has it under "Operations"."""
+"""A Flink cluster by its REST API, as Flink's documentation has it under "Operations".
+
+How a job stands is asked of ``/jobs/overview``: what ``/jobs/ID`` and the pages below it tell is up to three
+seconds old (``web.refresh-interval``).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +10,13 @@ from urllib.parse import urlparse
 
 import requests
 from tenacity import (
+    RetryCallState,
     RetryError,
     Retrying,
     retry_if_exception_type,
     retry_if_result,
     stop_after_delay,
+    stop_never,
     wait_fixed,
 )
 
@@ -18,6 +24,7 @@ from pipeline.errors import BitlakeError, Unavailable
 
 ENDED = ("FINISHED", "CANCELED", "FAILED")
 _POLL_SECONDS = 0.1
+_REFRESH_SECONDS = 5.0
 
 
 class Cluster:
@@ -36,10 +43,6 @@ class Cluster:
         address = urlparse(url)
         return cls({"rest.address": address.hostname, "rest.port": address.port})
 
-    def job(self, job: str) -> dict[str, Any]:
-        """A job's details."""
-        return dict(self._ask("GET", f"/jobs/{job}"))
-
     def running(self) -> list[str]:
         """The jobs that have not ended."""
         return [job["id"] for job in self._ask("GET", "/jobs")["jobs"] if job["status"] not in ENDED]
@@ -47,14 +50,26 @@ class Cluster:
     def state(self, job: str) -> str | None:
         """A job's state; None if the cluster does not know it."""
         try:
-            return str(self.job(job)["state"])
+            return str(self._job(job)["state"])
         except UnknownJob:
             return None
 
+    def _job(self, job: str) -> dict[str, Any]:
+        jobs = self._ask("GET", "/jobs/overview")["jobs"]
+        try:
+            return next(dict(one) for one in jobs if one["jid"] == job)
+        except StopIteration:
+            raise UnknownJob(f"{self.url} knows no job {job}", next_step="see the jobs there") from None
+
     def failure(self, job: str) -> str:
-        """Why a job failed last."""
-        told = self._ask("GET", f"/jobs/{job}/exceptions")
-        return str(told.get("root-exception") or _newest(told))
+        """Why a job failed last; of one that has just failed, Flink may tell so a little later."""
+        retrying = Retrying(
+            retry=retry_if_result(lambda told: told is None),
+            stop=stop_after_delay(_REFRESH_SECONDS),
+            wait=wait_fixed(_POLL_SECONDS),
+            retry_error_callback=lambda _: "not known",
+        )
+        return str(retrying(lambda: _newest(self._ask("GET", f"/jobs/{job}/exceptions"))))
 
     def wait_failed(self, job: str, patience: float = 120.0) -> str:
         """Wait until a job has failed for good; why."""
@@ -112,15 +127,24 @@ class Cluster:
         return int(self._ask("GET", "/overview")["slots-available"])
 
     def wait(self, job: str, states: tuple[str, ...] = ENDED, patience: float | None = None) -> str:
-        """Wait until a job is in one of some states; which."""
-        stop = stop_after_delay(patience) if patience else (lambda _: False)
+        """Wait until a job is in one of some states, or has ended; which.
+
+        Raises:
+            BitlakeError: it is in none of them after `patience` seconds.
+        """
+
+        def given_up(_: RetryCallState) -> str:
+            raise BitlakeError(f"job {job} is still not {' or '.join(states).lower()} after {patience} s")
+
+        stop = stop_after_delay(patience) if patience else stop_never
         retrying = Retrying(
             retry=retry_if_result(lambda state: state not in (*states, *ENDED))
             | retry_if_exception_type(Unavailable),
             stop=stop,
             wait=wait_fixed(_POLL_SECONDS),
+            retry_error_callback=given_up,
         )
-        return str(retrying(lambda: self.job(job)["state"]))
+        return str(retrying(lambda: self._job(job)["state"]))
 
     def wait_running(self, job: str, patience: float = 120.0) -> None:
         """Wait until every task of a job runs.
@@ -130,11 +154,11 @@ class Cluster:
         """
 
         def ready() -> bool:
-            told = self.job(job)
+            told = self._job(job)
             if told["state"] in ENDED:
                 raise BitlakeError(f"job {job} is {told['state'].lower()}: {self.failure(job)[:500]}")
-            tasks = told["status-counts"]
-            return bool(tasks["RUNNING"] + tasks["FINISHED"] == sum(tasks.values()))
+            tasks = told["tasks"]
+            return bool(tasks["running"] + tasks["finished"] == tasks["total"])
 
         try:
             Retrying(
@@ -167,9 +191,9 @@ class UnknownJob(BitlakeError):
     """The cluster has no such job."""
 
 
-def _newest(told: Mapping[str, Any]) -> str:
+def _newest(told: Mapping[str, Any]) -> str | None:
     entries = told.get("exceptionHistory", {}).get("entries", [])
-    return str(entries[0]["stacktrace"]) if entries else "not known"
+    return told.get("root-exception") or (str(entries[0]["stacktrace"]) if entries else None)
 
 
 def _cause(trace: str) -> str:

@@ -75,16 +75,25 @@ class Graph:
                 self._catalog, plan.config.name, plan.owner, plan.run, plan.schema.parent.identifier, sinks
             )
             decoded = self._decoded(plan)
-            self._applied(plan, decoded)
+            self._versions(plan, self._applied(plan, decoded, self._fences[plan.config.name]))
             self._sink(plan, decoded, DEAD, dead_letters, "dead letters", parallelism=1)
             self._sink(plan, decoded, AT, positions, "positions", parallelism=1)
             send_letters(self._java, plan, decoded, self._kafka)
 
-    def _decoded(self, plan: DatasetPlan) -> Any:
+    def idle(self, plan: DatasetPlan) -> None:
+        """Add a dataset's steps up to its versions, and not one record: nothing is written anywhere.
+
+        It ends as soon as all of them have begun.
+        """
+        applied = self._applied(plan, self._decoded(plan, ended=True), None)
+        discarding = self._java.org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink()
+        applied.sinkTo(discarding).name(f"{plan.config.name}: discard")
+
+    def _decoded(self, plan: DatasetPlan, *, ended: bool = False) -> Any:
         """The stream of what `Decode` gives, in Java."""
         name, ours = plan.config.name, self._java.bitlake
         keys = ours.Keys.OfPartition(self._most, plan.config.topic)
-        raw = self._source(plan)
+        raw = self._source(plan, ended=ended)
         gather = ours.Gather(
             keys, GATHER_BYTES, GATHER_HELD, GATHER_MILLIS, plan.config.topic, self._kafka, ENDS_MILLIS
         )
@@ -92,14 +101,17 @@ class Graph:
         gathered.uid(f"{name}-gather")
         return self._python(gathered, Decode(plan), f"{name}: decode", f"{name}-decode")
 
-    def _applied(self, plan: DatasetPlan, decoded: Any) -> None:
+    def _applied(self, plan: DatasetPlan, decoded: Any, fence: Any) -> Any:
+        """The stream of what `Apply` gives, in Java."""
         name, ours = plan.config.name, self._java.bitlake
         changes = decoded.filter(ours.Frames.Changes()).name(f"{name}: changes").uid(f"{name}-changes")
         marked = changes.keyBy(ours.Keys.OfFrame(), self._key).transform(
-            f"{name}: mark", self._row, ours.Mark(self._most, self._fences[name])
+            f"{name}: mark", self._row, ours.Mark(self._most, fence)
         )
         marked.uid(f"{name}-mark")
-        applied = self._python(marked, Apply(plan), f"{name}: apply", f"{name}-apply")
+        return self._python(marked, Apply(plan), f"{name}: apply", f"{name}-apply")
+
+    def _versions(self, plan: DatasetPlan, applied: Any) -> None:
         upsert = plan.config.mode.value == "upsert"
         for number, table in enumerate(plan.schema.tables):
             kinds = _kinds(plan)
@@ -114,7 +126,7 @@ class Graph:
                     identity=[*(c.name for c in table.key), "system_from", "valid_from"] if upsert else None,
                 )
 
-    def _source(self, plan: DatasetPlan) -> Any:
+    def _source(self, plan: DatasetPlan, *, ended: bool) -> Any:
         kafka = self._java.org.apache.flink.connector.kafka.source
         shaded = self._java.org.apache.flink.kafka.shaded.org.apache.kafka
         initial = kafka.enumerator.initializer.OffsetsInitializer
@@ -124,8 +136,9 @@ class Graph:
         begin = topic_offsets(plan.start)
         offsets = self._java.bitlake.Offsets.of(plan.config.topic, begin)
         none = shaded.clients.consumer.OffsetResetStrategy.NONE
-        builder = builder.setStartingOffsets(initial.offsets(offsets, none) if begin else initial.earliest())
-        if self._until_end:
+        start = initial.offsets(offsets, none) if begin else initial.earliest()
+        builder = builder.setStartingOffsets(initial.latest() if ended else start)
+        if self._until_end or ended:
             builder = builder.setBounded(initial.latest())
         source = builder.setDeserializer(self._java.bitlake.RecordBytes()).build()
         name = plan.config.name

@@ -28,11 +28,16 @@ from pipeline.source.kafka import open_source
 if TYPE_CHECKING:
     from pyflink.datastream import StreamExecutionEnvironment
 
+    from pipeline.flink.graph import Graph
+
 log = logging.getLogger(__name__)
 
 FOR_GOOD = 100 * 365 * 86_400.0
 """Seconds of a job's lease: it does not renew it, so that it ends when the job is stopped by us."""
 MAX_PARALLELISM = 128
+WARMING = "bitlake: warms TaskManagers"
+"""The name of the job that does."""
+_WARMING_SECONDS = 60.0
 _RECOVERY = "execution.state-recovery.path"
 _DEFAULTS = {
     "execution.target": "remote",
@@ -123,7 +128,8 @@ class Submission:
                     next_step="`bitlake submit --stop`, then `bitlake submit`",
                 )
             refuse_left_out(self._before, one.job)
-        self._build(succeeds=True)
+        first = self._build(succeeds=True)[0]
+        self._warm(first, max(one.job.parallelism for one in self._before if one.job is not None))
 
     def succeed(self, savepoint: str) -> str:
         """Start what `prepare` made from the savepoint that the job before was just stopped with; its id.
@@ -147,8 +153,8 @@ class Submission:
         checkpoints = self._options.get("execution.checkpointing.dir")
         return found_point(self._sink, self._before, wanted, checkpoints, self._lake.catalog)
 
-    def _build(self, succeeds: bool) -> None:
-        """Decide where each dataset begins, and make the graph."""
+    def _build(self, succeeds: bool) -> list[DatasetPlan]:
+        """Decide where each dataset begins, and make the graph; what of."""
         run, seed = uuid.uuid4().hex, secrets.randbits(63)
         if succeeds:
             first = next(one.job for one in self._before if one.job is not None)
@@ -165,7 +171,27 @@ class Submission:
             self._plan(config, one.schema, job, groups)
             for config, one, job in zip(self._datasets, self._before, self._jobs, strict=True)
         ]
-        self._add(plans)
+        self._graph(self._environment).build(plans)
+        return plans
+
+    def _warm(self, plan: DatasetPlan, held: int) -> None:
+        """Have TaskManagers that the job will begin to use take its steps up once, while the one before runs.
+
+        One that never did takes seconds longer (classes, Python), and no job would run meanwhile. Which
+        ones it will use nobody knows: so all that have a slot are.
+        """
+        environment = self._new_environment(checkpoints=False)  # it would end with the next one only
+        free = self._cluster.slots() if environment.get_parallelism() > held else None
+        if not free:
+            return
+        environment.set_parallelism(min(free, environment.get_max_parallelism()))
+        self._graph(environment).idle(plan)
+        job = str(environment.execute_async(WARMING).get_job_id())
+        try:
+            self._cluster.wait(job, patience=_WARMING_SECONDS)
+        except BitlakeError as error:
+            log.warning("TaskManagers are not warm: %s", error.message)
+            self._cluster.cancel(job)
 
     def _start(self, place: str | None) -> str:
         environment = self._environment
@@ -232,7 +258,7 @@ class Submission:
         holder = f"a Flink job at {self._cluster.url}"
         self._sink.take_lease(before.schema, Tenant(job.owner, holder, FOR_GOOD))
 
-    def _new_environment(self) -> "StreamExecutionEnvironment":
+    def _new_environment(self, *, checkpoints: bool = True) -> "StreamExecutionEnvironment":
         from pyflink.common import Configuration
         from pyflink.datastream import StreamExecutionEnvironment
         from pyflink.java_gateway import get_gateway
@@ -240,6 +266,8 @@ class Submission:
         options = dict(self._options)
         options.setdefault("python.executable", sys.executable)
         options["python.client.executable"] = sys.executable
+        if not checkpoints:
+            del options["execution.checkpointing.interval"]
         configuration = Configuration()
         for key, value in options.items():
             configuration.set_string(key, value)
@@ -277,7 +305,7 @@ class Submission:
             letters=self._lake.dead_letters.topic_of(config),
         )
 
-    def _add(self, plans: Sequence[DatasetPlan]) -> None:
+    def _graph(self, environment: "StreamExecutionEnvironment") -> "Graph":
         from pyflink.java_gateway import get_gateway
 
         from pipeline.flink.catalogs import catalog_loader
@@ -287,4 +315,4 @@ class Submission:
         kafka.setdefault("isolation.level", "read_committed")
         loader = catalog_loader(get_gateway().jvm, self._lake.catalog)
         shared = self._sink.flink_tables()
-        Graph(self._environment, loader, kafka, shared, until_end=self._until_end).build(plans)
+        return Graph(environment, loader, kafka, shared, until_end=self._until_end)

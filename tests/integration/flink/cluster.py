@@ -76,6 +76,11 @@ class FaultyCluster:
         resource = told["subtasks"][0]["taskmanager-id"]
         return str(resource.rpartition("-")[0])
 
+    def jobs(self, name: str) -> list[str]:
+        """The states of the jobs of a name, the ended ones too."""
+        told = requests.get(f"{self.stack.server(JobManager).rest}/jobs/overview", timeout=30).json()["jobs"]
+        return [job["state"] for job in told if job["name"] == name]
+
     def mend(self) -> None:
         """Everything is there again."""
         for proxy in (self.catalog, self.store):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.flink.submission import WARMING
 from tests.integration.flink.cluster import FaultyCluster
 from tests.integration.flink.story import Story
 from tests.kafka_broker import wait_until
@@ -17,13 +18,16 @@ PATIENCE = ("--patience", "400")
 
 
 def test_rescaled_under_load(cluster: FaultyCluster, tmp_path: Path) -> None:
+    """TaskManagers that the job will begin to use take its steps up first, while it runs as before."""
     story = Story(cluster, tmp_path, 59)
+    warmed = cluster.jobs(WARMING)
     for parallelism in (4, 2):
         story.grow()
         told = story.place.bitlake("rescale", "--parallelism", str(parallelism), *PATIENCE)
         assert told["parallelism"] == parallelism
         assert told["state_bytes"] > 0
         story.grow()
+    assert cluster.jobs(WARMING) == [*warmed, "FINISHED"]
     story.ends_well()
 
 

@@ -32,8 +32,14 @@ def answering(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any]) -> list
     return asked
 
 
-def tasks(state: str, **counts: int) -> dict[str, Any]:
-    return {"state": state, "status-counts": {"RUNNING": 0, "FINISHED": 0, "DEPLOYING": 0} | counts}
+def tasks(state: str, running: int, total: int) -> dict[str, Any]:
+    others = {"jid": "another", "state": "RUNNING", "tasks": {"running": 9, "finished": 0, "total": 9}}
+    return {
+        "jobs": [
+            others,
+            {"jid": "job", "state": state, "tasks": {"running": running, "finished": 0, "total": total}},
+        ]
+    }
 
 
 @pytest.fixture
@@ -46,9 +52,9 @@ def test_a_job_that_is_started_again_is_waited_for_before_it_is_stopped(
 ) -> None:
     asked = answering(
         monkeypatch,
-        tasks("RESTARTING", DEPLOYING=2),
-        tasks("RUNNING", RUNNING=1, DEPLOYING=1),
-        tasks("RUNNING", RUNNING=2),
+        tasks("RESTARTING", 0, 2),
+        tasks("RUNNING", 1, 2),
+        tasks("RUNNING", 2, 2),
         {"request-id": "7"},
         {"status": {"id": "COMPLETED"}, "operation": {"location": "s3://here"}},
     )
@@ -61,6 +67,24 @@ def test_of_a_savepoint_that_fails_the_innermost_cause_is_told(
     monkeypatch: pytest.MonkeyPatch, flink: Cluster
 ) -> None:
     failed = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": TRACE}}}
-    answering(monkeypatch, tasks("RUNNING", RUNNING=2), {"request-id": "7"}, failed)
+    answering(monkeypatch, tasks("RUNNING", 2, 2), {"request-id": "7"}, failed)
     with pytest.raises(BitlakeError, match=r"failed: org\.apache\S+CheckpointException: expired\n"):
         flink.stop("job", None)
+
+
+def test_why_a_job_has_just_failed_is_asked_until_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, flink: Cluster
+) -> None:
+    """Flink's pages of a job are seconds older than the news that it failed."""
+    told = {"exceptionHistory": {"entries": [{"stacktrace": "java.lang.IllegalStateException: new fields"}]}}
+    asked = answering(monkeypatch, tasks("FAILED", 0, 2), {"exceptionHistory": {"entries": []}}, told)
+    with pytest.raises(BitlakeError, match="job job is failed: java.lang.IllegalStateException: new fields"):
+        flink.wait_running("job")
+    assert len(asked) == 3
+
+
+def test_a_job_that_the_cluster_does_not_know_has_no_state(
+    monkeypatch: pytest.MonkeyPatch, flink: Cluster
+) -> None:
+    answering(monkeypatch, tasks("RUNNING", 2, 2))
+    assert flink.state("one of before") is None

@@ -23,6 +23,7 @@ public final class Mark extends AbstractStreamOperator<Row>
   private final Fence fence;
   private transient boolean ended;
 
+  /** Without a fence (null) in a job that writes nothing. */
   public Mark(int maxParallelism, Fence fence) {
     this.byGroup = Keys.byGroup(maxParallelism);
     this.fence = fence;
@@ -32,7 +33,7 @@ public final class Mark extends AbstractStreamOperator<Row>
   @Override
   public void initializeState(StateInitializationContext context) throws Exception {
     super.initializeState(context);
-    if (getRuntimeContext().getTaskInfo().getIndexOfThisSubtask() == 0) {
+    if (fence != null && getRuntimeContext().getTaskInfo().getIndexOfThisSubtask() == 0) {
       fence.checkRestored(context.getRestoredCheckpointId().orElse(0));
       fence.close();
     }
