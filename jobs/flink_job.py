@@ -12,6 +12,7 @@ import sys
 from pipeline.config import load_config
 from pipeline.errors import BitlakeError, Refused
 from pipeline.flink.submission import Submission
+from pipeline.logs import LogFormat, configure_logs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="make the graph while the job before runs; start it when a savepoint is told on standard input",
     )
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    configure_logs(LogFormat.JSON, logging.INFO)
     try:
         lake = load_config(given.config, os.environ)
         datasets = [lake.dataset(name) for name in given.datasets] or list(lake.datasets)

@@ -50,7 +50,10 @@ class Rescaling:
             Refused: the cluster has no room for it, or it did not run: the job goes on as before.
         """
         before = running(self._lake, self._datasets)
-        self._refuse_without_slots(parallelism, before.parallelism)
+        if before.parallelism == parallelism:
+            log.warning("it has a parallelism of %d already: nothing was done", parallelism)
+            return _told(before.jobs[-1], parallelism)
+        self._cluster.require_slots(parallelism, held=before.parallelism)
         with Submitter(self._config, self._names, ["--successor"], parallelism) as successor:
             successor.prepared()
             begun = time.monotonic()
@@ -62,22 +65,8 @@ class Rescaling:
             except BitlakeError as error:
                 self._go_back(error, parallelism, before.parallelism, started)
             outage = round(time.monotonic() - begun, 3)
-        return {
-            "job": started[-1],
-            "parallelism": parallelism,
-            "savepoint": place,
-            "state_bytes": self._cluster.savepoint_bytes(stopped["job"]),
-            "savepoint_seconds": stopped["seconds"],
-            "outage_seconds": outage,
-        }
-
-    def _refuse_without_slots(self, wanted: int, held: int) -> None:
-        slots = self._cluster.slots()
-        if slots is not None and slots + held < wanted:
-            raise Refused(
-                f"the cluster has {slots + held} slots for the job, not {wanted}",
-                next_step="start more TaskManagers first; the job runs on as before",
-            )
+        size = self._cluster.savepoint_bytes(stopped["job"])
+        return _told(started[-1], parallelism, place, size, stopped["seconds"], outage)
 
     def _verify(self, job: str, savepoint: str) -> None:
         self._cluster.wait_running(job, self._patience)
@@ -96,3 +85,21 @@ class Rescaling:
             f"the job could not run with a parallelism of {wanted}: {error.message}",
             next_step=f"it runs on as before, as job {job}",
         ) from error
+
+
+def _told(
+    job: str,
+    parallelism: int,
+    savepoint: str | None = None,
+    state_bytes: int | None = None,
+    stopping: float = 0.0,
+    outage: float = 0.0,
+) -> dict[str, Any]:
+    return {
+        "job": job,
+        "parallelism": parallelism,
+        "savepoint": savepoint,
+        "state_bytes": state_bytes,
+        "savepoint_seconds": stopping,
+        "outage_seconds": outage,
+    }

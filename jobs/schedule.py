@@ -131,6 +131,7 @@ class Keeper:
     def look(self, now: datetime) -> datetime:
         """Give the job the parallelism that should hold; when to look next."""
         slot, due = self._schedule.slot(now), self._schedule.next(now).begins
+        log.info("as of %s: parallelism %d; next look at %s", slot.begins, slot.parallelism, due)
         try:
             before = self._current()
             if before != slot.parallelism:

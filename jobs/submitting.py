@@ -1,9 +1,11 @@
 """Runs `jobs.flink_job` by the Python that has PyFlink, for processes that need not have it."""
 
 import json
+import logging
 import os
 import subprocess
-import tempfile
+import threading
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,9 +13,13 @@ from typing import Any, Self
 
 from pipeline.errors import BadInput, BitlakeError, Refused, Unavailable
 
+_LINES = 40
+"""So many of the last lines that others than bitlake write on standard error are told where it fails."""
+_END_SECONDS = 5.0
+
 
 class Submitter:
-    """The process that submits a job; it does not outlive the block.
+    """The process that submits a job; it does not outlive the block. What it logs is logged here, too.
 
     Args:
         config: lake.yaml.
@@ -36,22 +42,29 @@ class Submitter:
         ]
 
     def __enter__(self) -> Self:
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._process = subprocess.Popen(
             self._command,
             env={**os.environ, **self._environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
         )
+        self._others = deque[str](maxlen=_LINES)
+        self._relay = threading.Thread(target=self._relayed, name="submitter", daemon=True)
+        self._relay.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._process, self._log:
-            self._process.kill()
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+        self._relay.join(_END_SECONDS)
 
     def prepared(self) -> None:
         """Wait until the job's graph is made (`--successor`).
@@ -86,11 +99,31 @@ class Submitter:
                 kinds = {"Unavailable": Unavailable, "BadInput": BadInput}
                 raise kinds.get(told["kind"], Refused)(told["error"], next_step=told["next_step"])
         status = self._process.wait()
-        self._log.seek(0)
+        self._relay.join(_END_SECONDS)
         raise BitlakeError(
-            f"the job could not be submitted (status {status}): {self._log.read().strip()[-3000:]}",
+            f"the job could not be submitted (status {status}): {''.join(self._others).strip()[-3000:]}",
             next_step="see the cause above; `bitlake -v submit` tells more",
         )
+
+    def _relayed(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:  # Java has it too, and ends a little later
+            for line in lines:
+                if not relay(line):
+                    self._others.append(line)
+
+
+def relay(line: str) -> bool:
+    """Log what another process of bitlake logged as a line of JSON; whether it is one."""
+    try:
+        told = json.loads(line)
+        level = logging.getLevelNamesMapping()[told.pop("level").upper()]
+        name, event = told.pop("logger"), told.pop("event")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    told.pop("timestamp", None)
+    logging.getLogger(name).log(level, "%s", event, extra=told)
+    return True
 
 
 def submitted(config: Path, names: Sequence[str], words: Sequence[str], parallelism: int | None) -> str:

@@ -16,6 +16,7 @@ from pipeline.config.mistakes import did_you_mean
 from pipeline.errors import BadInput
 from pipeline.query.instants import LATEST, Moment, day, instant, spelled
 from pipeline.schema import TableSchema
+from pipeline.sink.conventions import FLINK_JOB
 
 if TYPE_CHECKING:
     import threading
@@ -247,10 +248,10 @@ class Lake:
             return session.ask(query)
 
     def status(self) -> list["DatasetStatus"]:
-        """Per dataset: its last epoch, what its tables hold, how many dead letters wait, its lag."""
+        """Per dataset: its last epoch, what its tables hold, how many dead letters wait, its lag, its job."""
         from pipeline.query.status import dataset_status
 
-        found = []
+        found, held = [], {}
         dead = self.dead_letters()
         counts = dead.counts() if dead is not None else {}
         for dataset in self.config.datasets:
@@ -258,6 +259,14 @@ class Lake:
             tables = {schema.name: self._load(schema.identifier) for schema in schemas}
             told = dataset_status(dataset.name, tables, counts.get(dataset.name, 0))
             found.append(replace(told, position=self._moved(dataset.name, tables.values(), told.position)))
+            parent = tables[dataset.name]
+            if parent is not None and FLINK_JOB in (properties := parent.metadata.get("properties", {})):
+                held[dataset.name] = properties
+        if held:
+            from pipeline.flink.standing import standing
+
+            jobs = standing(held)
+            found = [replace(one, job=jobs.get(one.dataset)) for one in found]
         if not self.config.kafka:
             return found
         from pipeline.query.lag import with_lags

@@ -29,7 +29,7 @@ def configure_logs(format_: LogFormat, level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
-    for name in ("pipeline", "state"):
+    for name in ("pipeline", "state", "jobs"):
         logging.getLogger(name).setLevel(level)
     for noisy in ("pyiceberg", "urllib3"):
         logging.getLogger(noisy).setLevel(max(level, logging.ERROR))

@@ -1,6 +1,7 @@
 """`bitlake status` and `bitlake views`."""
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ def status() -> None:
         for row in told:
             row.pop("tables")
             row["lag"] = None if row["lag"] is None else sum(row["lag"].values())
+            row["job"] = row["job"] and (row["job"]["state"] or "not known").lower()
     settings.output.records(told)
 
 
@@ -70,6 +72,7 @@ def _told(status: "DatasetStatus") -> dict[str, Any]:
         "files": size.files,
         "bytes": size.bytes,
         "dead_letters": status.dead_letters,
+        "job": asdict(status.job) if status.job else None,
         "tables": {
             name: {"rows": table.rows, "files": table.files, "bytes": table.bytes}
             for name, table in status.tables.items()

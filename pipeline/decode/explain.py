@@ -18,7 +18,9 @@ _COLUMN, _CHILDREN, _NEW = "column", "children", "new field"
 _AHEAD = "set its producer's clock right, or raise time.max_ahead; a replay applies it with the replay's time"
 _FIX = "correct the record at its source and send it again"
 _DECLARE = "declare a type that fits, under a new name where the table holds rows, then replay"
-_DECLARE_IT = "declare it under columns, with a type that fits, then replay"
+_DECLARE_IT = (
+    "declare it under columns, with a type that fits (of an array of plain values: path: .), then replay"
+)
 _TIMES = "write ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00.000000Z"
 
 _OPERATIONS = "use put, patch, delete, terminate or retract"

@@ -20,7 +20,7 @@ from tenacity import (
     wait_fixed,
 )
 
-from pipeline.errors import BitlakeError, Unavailable
+from pipeline.errors import BitlakeError, Refused, Unavailable
 
 ENDED = ("FINISHED", "CANCELED", "FAILED")
 _POLL_SECONDS = 0.1
@@ -32,16 +32,18 @@ class Cluster:
 
     Args:
         options: the ``flink`` section of lake.yaml: ``rest.address`` and ``rest.port``.
+        timeout: seconds for an answer.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], timeout: float = 30.0) -> None:
+        self._timeout = timeout
         self.url = f"http://{options.get('rest.address', 'localhost')}:{options.get('rest.port', 8081)}"
 
     @classmethod
-    def at(cls, url: str) -> "Cluster":
+    def at(cls, url: str, timeout: float = 30.0) -> "Cluster":
         """The JobManager at a URL as `url` has it."""
         address = urlparse(url)
-        return cls({"rest.address": address.hostname, "rest.port": address.port})
+        return cls({"rest.address": address.hostname, "rest.port": address.port}, timeout)
 
     def running(self) -> list[str]:
         """The jobs that have not ended."""
@@ -71,6 +73,10 @@ class Cluster:
         )
         return str(retrying(lambda: _newest(self._ask("GET", f"/jobs/{job}/exceptions"))))
 
+    def reason(self, job: str) -> str:
+        """Why a job failed last, in a line: the innermost cause, without places in the code."""
+        return _cause(self.failure(job))
+
     def wait_failed(self, job: str, patience: float = 120.0) -> str:
         """Wait until a job has failed for good; why."""
         state = self.wait(job, patience=patience)
@@ -82,15 +88,31 @@ class Cluster:
         """Stop a job where it is; its last checkpoint stays."""
         self._ask("PATCH", f"/jobs/{job}")
 
-    def stop(self, job: str, folder: str | None, *, drain: bool = False, patience: float = 600.0) -> str:
+    def stop(
+        self,
+        job: str,
+        folder: str | None,
+        *,
+        drain: bool = False,
+        running: float = 120.0,
+        patience: float = 600.0,
+    ) -> str:
         """Stop a job with a savepoint, in RocksDB's own format: sooner written and read; where that is.
 
         One that Flink is starting again is waited for: there is no savepoint before all its tasks run.
 
+        Args:
+            job: its id.
+            folder: for the savepoint, if not as Flink is configured.
+            drain: end its input before.
+            running: seconds for all its tasks to run.
+            patience: seconds for the savepoint.
+
         Raises:
-            BitlakeError: the job does not run, or the savepoint failed; the job goes on.
+            NotRunning: not all its tasks run.
+            BitlakeError: the savepoint failed; the job goes on.
         """
-        self.wait_running(job)
+        self.wait_running(job, running)
         body = {"drain": drain, "formatType": "NATIVE", **({"targetDirectory": folder} if folder else {})}
         trigger = self._ask("POST", f"/jobs/{job}/stop", body)["request-id"]
         return self._savepoint(job, trigger, patience)
@@ -120,9 +142,10 @@ class Cluster:
         return str(found["external_path"]) if found else None
 
     def slots(self) -> int | None:
-        """How many slots are free; None where the cluster starts TaskManagers as it needs them."""
-        settings = self._ask("GET", "/jobmanager/config")
-        if any(one["key"] == "kubernetes.cluster-id" for one in settings):
+        """How many slots are free; None where TaskManagers are started, or jobs cut, as it needs."""
+        settings = {one["key"]: one["value"] for one in self._ask("GET", "/jobmanager/config")}
+        scheduler = {str(settings.get(key)).lower() for key in ("jobmanager.scheduler", "scheduler-mode")}
+        if "kubernetes.cluster-id" in settings or scheduler & {"adaptive", "reactive"}:
             return None
         return int(self._ask("GET", "/overview")["slots-available"])
 
@@ -150,13 +173,14 @@ class Cluster:
         """Wait until every task of a job runs.
 
         Raises:
-            BitlakeError: it ended, or did not get there in time, however often Flink started it again.
+            NotRunning: it ended, or did not get there in time, however often Flink started it again.
         """
 
         def ready() -> bool:
             told = self._job(job)
             if told["state"] in ENDED:
-                raise BitlakeError(f"job {job} is {told['state'].lower()}: {self.failure(job)[:500]}")
+                why = f": {self.reason(job)}" if told["state"] == "FAILED" else ""
+                raise NotRunning(f"job {job} is {told['state'].lower()}{why}")
             tasks = told["tasks"]
             return bool(tasks["running"] + tasks["finished"] == tasks["total"])
 
@@ -167,17 +191,45 @@ class Cluster:
                 wait=wait_fixed(_POLL_SECONDS),
             )(ready)
         except RetryError as error:
-            raise BitlakeError(
+            raise NotRunning(
                 f"job {job} did not run within {patience:.0f} s",
                 next_step=f"see that the cluster has slots for it: {self.url}",
             ) from error
 
+    def require_slots(self, wanted: int, held: int = 0, patience: float = 0.0) -> None:
+        """See that the cluster has room for a job.
+
+        Args:
+            wanted: its slots.
+            held: those that are not free, but will be.
+            patience: seconds in which TaskManagers may still come.
+
+        Raises:
+            Refused: it has not.
+        """
+
+        def found() -> int | None:
+            free = self.slots()
+            return None if free is None or free + held >= wanted else free + held
+
+        lacking = Retrying(
+            retry=retry_if_result(lambda slots: slots is not None),
+            stop=stop_after_delay(patience),
+            wait=wait_fixed(_POLL_SECONDS),
+            retry_error_callback=lambda last: last.outcome.result() if last.outcome else None,
+        )(found)
+        if lacking is not None:
+            raise Refused(
+                f"the cluster has {lacking} slots for the job, not {wanted}",
+                next_step="start more TaskManagers first, or give a smaller --parallelism",
+            )
+
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         try:
-            answer = requests.request(method, self.url + path, json=body, timeout=30)
+            answer = requests.request(method, self.url + path, json=body, timeout=self._timeout)
         except requests.RequestException as error:
             raise Unavailable(
-                f"Flink does not answer at {self.url}: {error}",
+                f"Flink does not answer at {self.url} ({type(error).__name__})",
                 next_step="check rest.address and rest.port under flink in lake.yaml, and the cluster",
             ) from error
         if answer.status_code == 404:
@@ -189,6 +241,10 @@ class Cluster:
 
 class UnknownJob(BitlakeError):
     """The cluster has no such job."""
+
+
+class NotRunning(BitlakeError):
+    """A job does not run, or not all of its tasks do."""
 
 
 def _newest(told: Mapping[str, Any]) -> str | None:

@@ -52,5 +52,7 @@ class Following:
             return None
         why = self._cluster.failure(job)
         if not new_fields(why):
-            raise BitlakeError(f"job {job} failed: {why[:2000]}", next_step="see the TaskManagers' logs")
+            raise BitlakeError(
+                f"job {job} failed: {self._cluster.reason(job)}", next_step="see the TaskManagers' logs"
+            )
         return False

@@ -1,6 +1,7 @@
 """The Flink job of datasets, as a property of their first tables remembers it; and how it is stopped."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,11 +9,14 @@ from typing import Any
 
 from pipeline.config import DatasetConfig, LakeConfig, dataset_schema
 from pipeline.errors import BitlakeError, Refused
-from pipeline.flink.cluster import ENDED, Cluster
+from pipeline.flink.cluster import ENDED, Cluster, NotRunning
+from pipeline.sink.conventions import FLINK_JOB
 from pipeline.sink.lake_sink import LakeSink
 
-JOB = "bitlake.flink-job"
-"""Property of a dataset's first table: the job that writes it, and what its successors need."""
+log = logging.getLogger(__name__)
+
+_RUNNING_SECONDS = 90.0
+"""For a job's tasks to run that is to be stopped: Flink takes up to 50 s to miss a TaskManager."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Job:
         start: the summary of the position that the run began at.
         snapshots: by table, the snapshot that it began with.
         savepoint: where the newest job was stopped, if it was.
+        began: the savepoint or checkpoint that the newest job began from.
         cluster: the address of its REST API.
         parallelism: of the newest job.
         token: tells the newest job's lease from those of the others of its run.
@@ -39,6 +44,7 @@ class Job:
     start: dict[str, str]
     snapshots: dict[str, int]
     savepoint: str | None = None
+    began: str | None = None
     cluster: str = ""
     parallelism: int = 1
     token: str = ""
@@ -57,7 +63,7 @@ class Job:
     @staticmethod
     def of(properties: Mapping[str, str]) -> "Job | None":
         """The job in a table's properties."""
-        text = properties.get(JOB)
+        text = properties.get(FLINK_JOB)
         if not text:
             return None
         content = json.loads(text)
@@ -69,7 +75,8 @@ def stop(
 ) -> dict[str, Any]:
     """Stop the job that writes some datasets, with a savepoint, and let go of their leases.
 
-    One that has ended already only loses its leases: there is no new savepoint.
+    One that has ended already only loses its leases: there is no new savepoint. Nor is there of one that does
+    not come to run: it is cancelled if its leases are to be given up, and its last checkpoint stays.
 
     Args:
         lake: the configuration.
@@ -82,29 +89,42 @@ def stop(
 
     Raises:
         Refused: no job writes them; or it has ended already, and the leases were to be kept.
-        BitlakeError: the job failed when it was to be stopped.
+        BitlakeError: the job failed when it was to be stopped, or does not run.
     """
     sink, cluster = LakeSink.at(lake.catalog, lake.dead_letters.table), Cluster(lake.flink)
     jobs = jobs_of(sink, datasets)
     job, begun = newest_of(jobs), time.monotonic()
     state, place = cluster.state(job.jobs[-1]), job.savepoint
     if state is not None and state not in ENDED:
-        place = cluster.stop(job.jobs[-1], folder)
-        ended = cluster.wait(job.jobs[-1], patience=600)
-        if ended != "FINISHED":
-            why = cluster.failure(job.jobs[-1])[:1000]
-            raise BitlakeError(f"job {job.jobs[-1]} ended as {ended} after its savepoint: {why}")
+        try:
+            place = _stopped(cluster, job.jobs[-1], folder)
+        except NotRunning as error:
+            if not give_up:
+                raise
+            log.warning("%s: cancelled, without a savepoint; its last checkpoint stays", error.message)
+            cluster.cancel(job.jobs[-1])
+            cluster.wait(job.jobs[-1], patience=600)
     elif not give_up:
         raise Refused(
             f"job {job.jobs[-1]} has ended before it could be stopped",
             next_step="`bitlake submit` goes on from its last checkpoint",
         )
+    else:
+        log.warning("job %s has ended before: there is nothing to stop", job.jobs[-1])
     seconds = round(time.monotonic() - begun, 3)
     for name, one in jobs.items():
-        sink.set_properties(name, {JOB: replace(one, savepoint=place).to_json()})
+        sink.set_properties(name, {FLINK_JOB: replace(one, savepoint=place).to_json()})
         if give_up:
             sink.give_up_lease(name, one.owner)
     return {"job": job.jobs[-1], "savepoint": place, "seconds": seconds}
+
+
+def _stopped(cluster: Cluster, job: str, folder: str | None) -> str:
+    place = cluster.stop(job, folder, running=_RUNNING_SECONDS)
+    ended = cluster.wait(job, patience=600)
+    if ended != "FINISHED":
+        raise BitlakeError(f"job {job} ended as {ended} after its savepoint: {cluster.reason(job)}")
+    return place
 
 
 def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:
@@ -122,9 +142,10 @@ def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:
 
 
 def jobs_of(sink: LakeSink, datasets: Sequence[DatasetConfig]) -> dict[str, Job]:
-    """The jobs that wrote datasets last, by their first table."""
+    """The jobs that wrote datasets last, by their first table; none where there is no table yet."""
     names = [dataset_schema(config).parent.identifier for config in datasets]
-    found = {name: Job.of(sink.table(name).properties) for name in names}
+    tables = {name: sink.find(name) for name in names}
+    found = {name: Job.of(table.properties) for name, table in tables.items() if table is not None}
     return {name: job for name, job in found.items() if job is not None and job.jobs}
 
 

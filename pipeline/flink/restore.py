@@ -1,7 +1,8 @@
 """Which checkpoint or savepoint a job may go on from: one that holds all that the tables hold."""
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlparse
@@ -9,6 +10,7 @@ from urllib.parse import urlparse
 import pyarrow.fs as fs
 
 from pipeline.errors import BadInput, Refused
+from pipeline.flink.job import Job
 from pipeline.sink.epoch import FLINK, FlinkRun, Metadata, flink_checkpoints, newest_summary
 
 _MAGIC = 0x4960672D
@@ -29,9 +31,7 @@ class RestorePoint:
 
 
 def restore_point(
-    run: str,
-    jobs: Sequence[str],
-    savepoints: Iterable[str],
+    job: Job,
     wanted: str | None,
     checkpoints: str | None,
     catalog: Mapping[str, Any],
@@ -40,23 +40,20 @@ def restore_point(
     """The newest restore point of a run; None where the tables alone tell enough to go on.
 
     Args:
-        run: the run.
-        jobs: its jobs' ids.
-        savepoints: places of savepoints.
+        job: the run's newest.
         wanted: the only one to go on from, if there is one.
         checkpoints: the folder of Flink's checkpoints, if it has one.
         catalog: where credentials for an object store are.
         tables: the tables' metadata, each with its dataset.
 
     Raises:
-        Refused: `wanted` is older than the tables; or they hold parts of a checkpoint that no restore point
-            has: going on from an older one would write rows twice, going on from the tables would lose some.
+        Refused: `wanted` is older than the tables; or those of a dataset hold parts of a checkpoint that no
+            restore point has: going on from an older one would write rows twice, going on from the tables
+            would lose some.
     """
-    done = [_committed(metadata, dataset, run) for metadata, dataset in tables]
-    most = max((high for _, high in done), default=0)
-    found = [_read(place, catalog) for place in ([wanted] if wanted else savepoints)]
-    if checkpoints and not wanted:
-        found += [point for job in jobs for point in _listed(f"{checkpoints.rstrip('/')}/{job}", catalog)]
+    done = [(dataset, *_committed(metadata, dataset, job.run)) for metadata, dataset in tables]
+    most = max((high for _, _, high in done), default=0)
+    found = [_read(wanted, catalog)] if wanted else list(_known(job, checkpoints, catalog))
     best = max(found, key=lambda point: point.checkpoint, default=None)
     if best is not None and best.checkpoint >= most:
         return best
@@ -65,7 +62,8 @@ def restore_point(
             f"{wanted} is older than the tables: they hold checkpoint {most} of the Flink job",
             next_step="leave --from-savepoint out: the job goes on from what holds all, or from the tables",
         )
-    if all(low == most for low, _ in done):
+    highest = {name: max(high for one, _, high in done if one == name) for name, _, _ in done}
+    if all(low == highest[name] for name, low, _ in done):
         return None
     older = f"; the newest restore point is of checkpoint {best.checkpoint}" if best else ""
     raise Refused(
@@ -82,6 +80,16 @@ def _committed(metadata: Metadata[Any], dataset: str, run: str) -> tuple[int, in
     found = FlinkRun.of(summary)
     done = flink_checkpoints(metadata, dataset, found) if found.run == run else []
     return (min(done) if len(done) == found.sinks else 0), max(done, default=0)
+
+
+def _known(job: Job, checkpoints: str | None, catalog: Mapping[str, Any]) -> Iterator[RestorePoint]:
+    if job.savepoint:
+        yield _read(job.savepoint, catalog)
+    if job.began:
+        with suppress(BadInput):  # it is of use only to a job that ended before its first checkpoint
+            yield _read(job.began, catalog)
+    for one in job.jobs if checkpoints else ():
+        yield from _listed(f"{str(checkpoints).rstrip('/')}/{one}", catalog)
 
 
 def _listed(folder: str, catalog: Mapping[str, Any]) -> Iterator[RestorePoint]:

@@ -15,11 +15,12 @@ from pipeline.engine.recover import agreed
 from pipeline.errors import BadConfiguration, BitlakeError, Refused
 from pipeline.flink.cluster import Cluster
 from pipeline.flink.growth import evolve, lacking
-from pipeline.flink.job import JOB, Job
+from pipeline.flink.job import Job, jobs_of
 from pipeline.flink.plan import DatasetPlan
 from pipeline.flink.restore import RestorePoint
 from pipeline.flink.succession import Predecessor, found_point, refuse_left_out, refuse_running
 from pipeline.schema import DatasetSchema
+from pipeline.sink.conventions import FLINK_JOB
 from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.sink.lease import Lease, Tenant
@@ -38,6 +39,8 @@ MAX_PARALLELISM = 128
 WARMING = "bitlake: warms TaskManagers"
 """The name of the job that does."""
 _WARMING_SECONDS = 60.0
+_SLOTS_SECONDS = 15.0
+"""For TaskManagers that have just been started to come, and slots of a job before to be free."""
 _RECOVERY = "execution.state-recovery.path"
 _DEFAULTS = {
     "execution.target": "remote",
@@ -105,13 +108,16 @@ class Submission:
             Leased: another writer has a dataset.
             Unavailable: the cluster or the catalog does not answer.
         """
+        jobs = jobs_of(self._sink, self._datasets)
+        refuse_running(jobs.values(), self._cluster, take_over=self._take_over)
         self._look()
-        refuse_running(self._before, self._cluster, take_over=self._take_over)
         if grown := lacking(self._before, self._cluster):
             evolve(self._sink, self._datasets, grown)
             self._look()
         point = None if self._on_tables() else self._point(self._savepoint)
         self._build(point is not None)
+        if self._options["execution.target"] == "remote":
+            self._cluster.require_slots(self._made.get_parallelism(), patience=_SLOTS_SECONDS)
         return self._start(point.location if point else None)
 
     def prepare(self) -> None:
@@ -180,7 +186,7 @@ class Submission:
         One that never did takes seconds longer (classes, Python), and no job would run meanwhile. Which
         ones it will use nobody knows: so all that have a slot are.
         """
-        environment = self._new_environment(checkpoints=False)  # it would end with the next one only
+        environment = self._new_environment(brief=True)
         free = self._cluster.slots() if environment.get_parallelism() > held else None
         if not free:
             return
@@ -188,15 +194,21 @@ class Submission:
         self._graph(environment).idle(plan)
         job = str(environment.execute_async(WARMING).get_job_id())
         try:
-            self._cluster.wait(job, patience=_WARMING_SECONDS)
+            if self._cluster.wait(job, patience=_WARMING_SECONDS) == "FAILED":
+                log.warning("TaskManagers are not warm: %s", self._cluster.reason(job))
         except BitlakeError as error:
             log.warning("TaskManagers are not warm: %s", error.message)
             self._cluster.cancel(job)
 
-    def _start(self, place: str | None) -> str:
-        environment = self._environment
-        if environment is None:
+    @property
+    def _made(self) -> "StreamExecutionEnvironment":
+        """The environment that holds the graph."""
+        if self._environment is None:
             raise BitlakeError("a job was started before it was prepared", next_step="report this as a bug")
+        return self._environment
+
+    def _start(self, place: str | None) -> str:
+        environment = self._made
         if place is not None:
             from pyflink.common import Configuration
 
@@ -216,10 +228,11 @@ class Submission:
                 job,
                 jobs=(*job.jobs, started)[-20:],
                 savepoint=None,
+                began=place,
                 cluster=self._cluster.url,
                 parallelism=environment.get_parallelism(),
             )
-            self._sink.set_properties(one.schema.parent.identifier, {JOB: now.to_json()})
+            self._sink.set_properties(one.schema.parent.identifier, {FLINK_JOB: now.to_json()})
         log.info("submitted", extra={"job": started, "from": place or "the tables"})
         return started
 
@@ -258,7 +271,7 @@ class Submission:
         holder = f"a Flink job at {self._cluster.url}"
         self._sink.take_lease(before.schema, Tenant(job.owner, holder, FOR_GOOD))
 
-    def _new_environment(self, *, checkpoints: bool = True) -> "StreamExecutionEnvironment":
+    def _new_environment(self, *, brief: bool = False) -> "StreamExecutionEnvironment":
         from pyflink.common import Configuration
         from pyflink.datastream import StreamExecutionEnvironment
         from pyflink.java_gateway import get_gateway
@@ -266,8 +279,9 @@ class Submission:
         options = dict(self._options)
         options.setdefault("python.executable", sys.executable)
         options["python.client.executable"] = sys.executable
-        if not checkpoints:
-            del options["execution.checkpointing.interval"]
+        if brief:
+            del options["execution.checkpointing.interval"]  # it would end with the next one only
+            options["restart-strategy.type"] = "none"
         configuration = Configuration()
         for key, value in options.items():
             configuration.set_string(key, value)

@@ -1,7 +1,7 @@
 """What a new job goes on from: checkpoints of the run before, if tables and lake.yaml still fit them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,20 +57,18 @@ class Predecessor:
         return None
 
 
-def refuse_running(predecessors: Sequence[Predecessor], cluster: Cluster, *, take_over: bool) -> None:
+def refuse_running(jobs: Iterable[Job], cluster: Cluster, *, take_over: bool) -> None:
     """Refuse datasets that a job still writes.
 
     Args:
-        predecessors: the datasets.
+        jobs: those that wrote them last.
         cluster: where the new job will run.
         take_over: jobs of other clusters lose their leases, whether they run or not.
 
     Raises:
         Refused: one runs, or its cluster does not tell.
     """
-    for job in (one.job for one in predecessors):
-        if job is None or not job.jobs:
-            continue
+    for job in jobs:
         elsewhere = job.cluster not in ("", cluster.url)
         if elsewhere and take_over:
             continue
@@ -80,14 +78,18 @@ def refuse_running(predecessors: Sequence[Predecessor], cluster: Cluster, *, tak
             if not elsewhere:
                 raise
             raise Refused(
-                f"job {job.jobs[-1]} at {job.cluster} writes this dataset, or did: nobody answers there",
+                f"job {job.jobs[-1]} at {job.cluster} writes {_names(job)}, or did: nobody answers there",
                 next_step="if that cluster is gone for good, or has moved: `bitlake submit --take-over`",
             ) from error
         if state is not None and state not in ENDED:
             raise Refused(
-                f"job {job.jobs[-1]} writes this dataset already ({state.lower()})",
+                f"job {job.jobs[-1]} writes {_names(job)} already ({state.lower()})",
                 next_step="stop it first: `bitlake submit --stop`; or `bitlake rescale` it",
             )
+
+
+def _names(job: Job) -> str:
+    return ", ".join(f"'{name}'" for name in job.datasets) or "this dataset"
 
 
 def found_point(
@@ -129,8 +131,7 @@ def found_point(
         if one.job is not None
         for table in one.schema.tables
     ]
-    places = [job.savepoint] if job.savepoint else []
-    point = restore_point(job.run, job.jobs, places, wanted, checkpoints, catalog, tables)
+    point = restore_point(job, wanted, checkpoints, catalog, tables)
     if point is not None:
         refuse_left_out(predecessors, job)
     return point

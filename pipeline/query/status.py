@@ -20,6 +20,23 @@ class Size:
 
 
 @dataclass(frozen=True)
+class JobStatus:
+    """A Flink job that holds a dataset.
+
+    Attributes:
+        id: as Flink names it.
+        state: as Flink tells it, in capitals; None: its cluster does not answer, or does not know it.
+        parallelism: as it was submitted.
+        failure: why it failed, if it did.
+    """
+
+    id: str
+    state: str | None
+    parallelism: int
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
 class DatasetStatus:
     """One dataset.
 
@@ -30,6 +47,7 @@ class DatasetStatus:
         tables: each table by what commands call it.
         dead_letters: how many wait for a replay.
         lag: by partition, offsets of its topic that are still to be read; None: it has none, or not known.
+        job: the Flink job that holds it, also one that has failed; None: none does.
     """
 
     dataset: str
@@ -38,6 +56,7 @@ class DatasetStatus:
     tables: Mapping[str, Size] = field(default_factory=dict)
     dead_letters: int = 0
     lag: Mapping[int, int] | None = None
+    job: JobStatus | None = None
 
 
 def dataset_status(

@@ -13,6 +13,8 @@ DATASET, TABLE, MODE, KEY, JSON = (
     "bitlake.json",
 )
 """Table properties; `JSON` lists the columns that hold JSON text, which Iceberg can't tell from strings."""
+FLINK_JOB = "bitlake.flink-job"
+"""Property of a dataset's first table: the Flink job that writes it, and what its successors need."""
 
 _SPELT = {
     "string": Kind.STRING,

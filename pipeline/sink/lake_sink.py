@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.expressions import And, BooleanExpression, EqualTo
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -197,6 +197,14 @@ class LakeSink:
         with explained(self._where), self._lock:
             table = self._tables[identifier] = iceberg.load_table(self._catalog, identifier)
         return table
+
+    def find(self, identifier: str) -> Table | None:
+        """A table as it is now; None if there is none."""
+        with explained(self._where), self._lock:
+            try:
+                return iceberg.load_table(self._catalog, identifier)
+            except (NoSuchTableError, NoSuchNamespaceError):
+                return None
 
     def set_properties(self, identifier: str, properties: dict[str, str]) -> None:
         """Set properties of a table."""

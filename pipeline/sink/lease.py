@@ -7,6 +7,7 @@ from both committing an epoch is the catalog's compare-and-swap, not the lease.
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from pipeline.errors import Refused
@@ -16,8 +17,6 @@ log = logging.getLogger(__name__)
 
 LEASE = "bitlake.lease"
 """Table property."""
-LONGEST_SECONDS = 365 * 86_400.0
-"""A lease that lasts longer ends with its owner only."""
 
 
 class Leased(Refused):
@@ -46,7 +45,7 @@ class Lease:
         return self.owner.startswith("flink-") and self.until > _now()
 
     @staticmethod
-    def of(properties: dict[str, str]) -> "Lease | None":
+    def of(properties: Mapping[str, str]) -> "Lease | None":
         """The lease in a table's properties."""
         text = properties.get(LEASE)
         return Lease(**json.loads(text)) if text else None
@@ -92,11 +91,15 @@ def check(dataset: str, properties: dict[str, str], owner: str) -> None:
     if has_ended(lease.process):
         log.warning("'%s': %s had it, and has ended without a word", dataset, lease.holder)
         return
-    seconds = (lease.until - _now()) / 1e6
-    ends = f", its lease ends in {seconds:.0f} s; to go on at once" if seconds < LONGEST_SECONDS else ""
+    if lease.of_flink:
+        held = "held"
+        stop = "`bitlake submit --stop` stops it, and lets go of what one that has ended still holds; else"
+    else:
+        held, seconds = "being written", (lease.until - _now()) / 1e6
+        stop = f"stop that one first; if it has died, its lease ends in {seconds:.0f} s; to go on at once"
     raise Leased(
-        f"'{dataset}' is being written by {lease.holder}",
-        next_step=f"stop that one first; if it has died{ends}: --take-over",
+        f"'{dataset}' is {held} by {lease.holder}",
+        next_step=f"{stop}: --take-over of `bitlake run` or `bitlake submit`",
     )
 
 

@@ -146,7 +146,7 @@ def test_an_embedded_writer_takes_the_dataset_of_a_running_job(
     story = Story(cluster, tmp_path, 41)
     place = story.place
     refused = place.bitlake("run", "--until-end", fails=True)
-    assert "is being written by a Flink job" in refused["error"]
+    assert "is held by a Flink job" in refused["error"]
     place.bitlake("run", "--until-end", "--take-over")
     story.grow()
     assert "has taken the lease" in place.cluster.wait_failed(story.job)

@@ -136,6 +136,12 @@ def test_metrics_logs_and_status_of_a_job_that_runs(stack: Background, tmp_path:
     assert (told["dataset"], told["dead_letters"]) == (name, counts.dead_letters)
     assert sum(told["offsets"].values()) == model.records
     assert sum(told["lag"].values()) == 0
+    assert told["job"] == {
+        "id": place.cluster.running()[0],
+        "state": "RUNNING",
+        "parallelism": 1,
+        "failure": None,
+    }
     assert told["rows"] >= len(model.rows) > 0
     place.topic.grow(10)
     place.read_all()

@@ -96,3 +96,23 @@ def test_columns_in_another_order(stack: Background, tmp_path: Path) -> None:
     assert place.cluster.restored_from(job) is None
     assert [(row["n"], row["m"]) for row in story.rows()] == [(1, None), (None, 3)]
     place.bitlake("submit", "--stop")
+
+
+def test_a_new_dataset_whose_first_record_has_a_new_field(stack: Background, tmp_path: Path) -> None:
+    """The job ends before its first checkpoint: what it began from is gone on from once more."""
+    story = Growing(stack, tmp_path)
+    story.send(at="2024-01-01", n=1)
+    place, savepoint = story.place, story.stopped()
+    added = place.add_dataset(SMALL | {"on_new_field": "evolve"}, seed=2)
+    value = json.dumps({"isin": "B", "at": "2024-01-01", "n": 5, "m": 6}).encode()
+    added.add([Record(value, key=b"B", timestamp=1_700_000_000_000_000, partition=0)])
+    ended = place.submit()
+    assert "new fields in the stream" in place.cluster.wait_failed(ended)
+    story.send(at="2024-02-01", n=2)
+    job = place.submit()
+    place.read_all()
+    assert place.cluster.restored_from(job) == savepoint
+    assert [row["n"] for row in story.rows()] == [1, 2]
+    (row,) = place.lake.timeline(added.entry["name"], system="now").to_pylist()
+    assert (row["isin"], row["n"], row["m"]) == ("B", 5, 6)
+    place.bitlake("submit", "--stop")
