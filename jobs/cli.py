@@ -49,14 +49,20 @@ def _submit(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Go on from the tables, even where there is a checkpoint.")
     ] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop the job that runs, with a savepoint.")] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop the job that writes them, with a savepoint.")
+    ] = False,
 ) -> None:
     """Submit the Flink job that writes datasets; it goes on from its last checkpoint, or from the tables."""
     lake, chosen = _chosen(datasets)
     if stop:
-        from pipeline.flink.job import stop as stop_job
+        from pipeline.flink.job import stop_all
 
-        settings.output.record(stop_job(lake, chosen))
+        stopped = stop_all(lake, chosen)
+        if len(stopped) == 1:
+            settings.output.record(stopped[0])
+        else:
+            settings.output.records(stopped)
         return
     flags = {
         "--until-end": until_end,

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 
 from pipeline.config import load_config
 from pipeline.errors import BitlakeError, Refused
@@ -49,6 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             json.dumps({"error": error.message, "next_step": error.next_step, "kind": type(error).__name__})
         )
+        return 1
+    except Exception as error:  # noqa: BLE001 - Java's, too
+        traceback.print_exc()
+        message = next(iter(str(error).strip().splitlines()), "")
+        told = f"the job could not be submitted: {type(error).__name__}: {message}"
+        print(json.dumps({"error": told, "next_step": "`bitlake -vv submit` prints more", "kind": "Fault"}))
         return 1
     print(json.dumps({"job": job}), flush=True)
     return 0

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from jobs.submitting import Submitter, submitted
 from pipeline.config import DatasetConfig, LakeConfig
 from pipeline.errors import BitlakeError, Refused
 from pipeline.flink.cluster import Cluster
-from pipeline.flink.job import running, stop
+from pipeline.flink.job import Job, running, stop_for_successor
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,6 @@ class Rescaling:
     ) -> None:
         self._config, self._lake, self._datasets = config, lake, datasets
         self._patience = patience
-        self._names = [dataset.name for dataset in datasets]
         self._cluster = Cluster(lake.flink)
 
     def current(self) -> int:
@@ -54,16 +54,16 @@ class Rescaling:
             log.warning("it has a parallelism of %d already: nothing was done", parallelism)
             return _told(before.jobs[-1], parallelism)
         self._cluster.require_slots(parallelism, held=before.parallelism)
-        with Submitter(self._config, self._names, ["--successor"], parallelism) as successor:
+        with Submitter(self._config, before.datasets, ["--successor"], parallelism) as successor, _told_of():
             successor.prepared()
             begun = time.monotonic()
-            stopped = stop(self._lake, self._datasets, give_up=False)
+            stopped = stop_for_successor(self._lake, before.jobs[-1])
             place, started = stopped["savepoint"], list[str]()
             try:
                 started.append(successor.start(place))
                 self._verify(started[-1], place)
             except BitlakeError as error:
-                self._go_back(error, parallelism, before.parallelism, started)
+                self._go_back(error, parallelism, before, started)
             outage = round(time.monotonic() - begun, 3)
         size = self._cluster.savepoint_bytes(stopped["job"])
         return _told(started[-1], parallelism, place, size, stopped["seconds"], outage)
@@ -74,17 +74,28 @@ class Rescaling:
         if found != savepoint:
             raise BitlakeError(f"job {job} goes on from {found}, not from {savepoint}")
 
-    def _go_back(self, error: BitlakeError, wanted: int, before: int, started: Sequence[str]) -> None:
-        log.warning("going on with a parallelism of %d again: %s", before, error.message)
+    def _go_back(self, error: BitlakeError, wanted: int, before: Job, started: Sequence[str]) -> None:
+        log.warning("going on with a parallelism of %d again: %s", before.parallelism, error.message)
         for failed in started:
             self._cluster.cancel(failed)
             self._cluster.wait(failed)
-        job = submitted(self._config, self._names, [], before)
+        job = submitted(self._config, before.datasets, [], before.parallelism)
         self._cluster.wait_running(job, self._patience)
         raise Refused(
             f"the job could not run with a parallelism of {wanted}: {error.message}",
             next_step=f"it runs on as before, as job {job}",
         ) from error
+
+
+@contextmanager
+def _told_of() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warning(
+            "interrupted: `bitlake status` tells whether a job runs; if not, `bitlake submit` goes on"
+        )
+        raise
 
 
 def _told(

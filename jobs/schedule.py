@@ -63,6 +63,8 @@ class Schedule:
             text = file.read_text(encoding="utf-8")
         except OSError as error:
             raise BadInput(f"{file}: {error.strerror}", next_step="name a file that can be read") from error
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{file} is not UTF-8: {error}", next_step="save it as UTF-8") from error
         return Schedule.parse(text, str(file))
 
     @staticmethod

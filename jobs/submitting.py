@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from pipeline.errors import BadInput, BitlakeError, Refused, Unavailable
 
+log = logging.getLogger(__name__)
+
 _LINES = 40
 """So many of the last lines that others than bitlake write on standard error are told where it fails."""
 _END_SECONDS = 5.0
@@ -96,13 +98,13 @@ class Submitter:
             if what in told:
                 return told[what]
             if "error" in told:
-                kinds = {"Unavailable": Unavailable, "BadInput": BadInput}
+                kinds = {"Unavailable": Unavailable, "BadInput": BadInput, "Fault": BitlakeError}
                 raise kinds.get(told["kind"], Refused)(told["error"], next_step=told["next_step"])
         status = self._process.wait()
         self._relay.join(_END_SECONDS)
         raise BitlakeError(
             f"the job could not be submitted (status {status}): {''.join(self._others).strip()[-3000:]}",
-            next_step="see the cause above; `bitlake -v submit` tells more",
+            next_step="see the cause above; `bitlake -vv submit` tells more",
         )
 
     def _relayed(self) -> None:
@@ -111,6 +113,7 @@ class Submitter:
             for line in lines:
                 if not relay(line):
                     self._others.append(line)
+                    log.debug("%s", line.rstrip())
 
 
 def relay(line: str) -> bool:

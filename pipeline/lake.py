@@ -306,6 +306,8 @@ class Lake:
                 table = self._load(schema.identifier)
             if table is not None:
                 yield from trino_views(table, catalog)
+            else:
+                log.warning("no views: there is no table yet", extra={"table": schema.identifier})
 
     @cached_property
     def tables(self) -> dict[str, TableSchema]:

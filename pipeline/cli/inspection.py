@@ -8,6 +8,7 @@ import typer
 
 from pipeline.cli.options import settings
 from pipeline.cli.output import Format
+from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from pipeline.query.status import DatasetStatus
@@ -45,6 +46,12 @@ def views(
         from pipeline.views.trino_client import TrinoClient
 
         client = TrinoClient(trino, user, os.environ.get("BITLAKE_TRINO_PASSWORD"))
+        known = [name for (name,) in client.ask("SHOW CATALOGS").rows]
+        if catalog not in known:
+            raise BadInput(
+                f"Trino has no catalog '{catalog}'.",
+                next_step=f"Give --catalog; there are {', '.join(known)}.",
+            )
         for view in found:
             client.ask(view.statement)
         settings.output.records([{"view": view.name} for view in found])

@@ -29,7 +29,7 @@ class Batch:
         status: uint8[n], 0 or the `Code` of what is wrong with the record; of such a record nothing counts
             in the other arrays but its timestamp.
         error_column: int32[n], which of `columns` is at fault, or -1.
-        error_at: int64[n], the byte position in the record, or -1.
+        error_at: int64[n], the byte position in the record, without one in the message's key, or -1.
         operation: uint8[n], put 0, patch 1, delete 2, terminate 3, retract 4.
         tombstone: bool[n], the record's value was null.
         valid_from, valid_to: int64[n], microseconds or days; -2**63: none given.

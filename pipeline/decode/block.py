@@ -417,7 +417,8 @@ def decode_block(  # noqa: C901 - the walk of one record must be taken in whole 
         if code != 0:
             _roll_back(registers, marks)
             out.error_column[i] = registers[R_LABEL]
-            out.error_at[i] = registers[R_AT] - starts[i] if registers[R_AT] >= 0 else -1
+            begin = starts[i] if starts[i] >= 0 else key_starts[i]
+            out.error_at[i] = registers[R_AT] - begin if registers[R_AT] >= 0 else -1
         elif not full:
             for k in range(R_ROWS, R_ROW_VALUES + 1):
                 registers[k] = marks[k - R_ROWS]

@@ -40,6 +40,7 @@ _MOST_REFUSED = 1000
 NEVER_AHEAD = 2**63 - 1
 """A latest timestamp that refuses none."""
 _NO_TIMESTAMP = -(2**63)
+_MESSAGE_KEY = "the message's key"
 
 
 def _aliased(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -141,6 +142,8 @@ class Decoder:
             buffer, first, first + output.error_at[records], outer=1 if self.options.envelope else 0
         )
         self._fields |= zip(records.tolist(), found, strict=True)
+        keys = np.flatnonzero((output.status != Code.OK) & (output.error_column < 0) & (starts < 0))
+        self._fields |= dict.fromkeys(keys.tolist(), _MESSAGE_KEY)
 
     def _run(self, spans: _Spans, first: int, output: Output) -> tuple[Output, int]:
         """Decode from a record on, up to the end or to a record with new fields; tells where that is."""

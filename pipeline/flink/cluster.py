@@ -232,11 +232,20 @@ class Cluster:
                 f"Flink does not answer at {self.url} ({type(error).__name__})",
                 next_step="check rest.address and rest.port under flink in lake.yaml, and the cluster",
             ) from error
-        if answer.status_code == 404:
+        if answer.status_code == 404 and path.startswith("/jobs/"):
             raise UnknownJob(f"{self.url}{path}: not known", next_step="see the jobs at " + self.url)
+        try:
+            told = answer.json() if answer.content else {}
+        except requests.JSONDecodeError:
+            told = None
+        if told is None or answer.status_code in (401, 403, 404, 405):
+            raise Unavailable(
+                f"what answers at {self.url} is not Flink's REST API, or wants to know who asks",
+                next_step="check rest.address and rest.port under flink in lake.yaml",
+            )
         if not answer.ok:
             raise BitlakeError(f"Flink refused {method} {path}: {_first(answer.text)}")
-        return answer.json() if answer.content else {}
+        return told
 
 
 class UnknownJob(BitlakeError):

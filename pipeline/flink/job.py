@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.config import DatasetConfig, LakeConfig, dataset_schema
-from pipeline.errors import BitlakeError, Refused
+from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.flink.cluster import ENDED, Cluster, NotRunning
 from pipeline.sink.conventions import FLINK_JOB
 from pipeline.sink.lake_sink import LakeSink
 
 log = logging.getLogger(__name__)
 
+_SAVEPOINT_SECONDS = 600.0
 _RUNNING_SECONDS = 90.0
 """For a job's tasks to run that is to be stopped: Flink takes up to 50 s to miss a TaskManager."""
 
@@ -70,75 +71,118 @@ class Job:
         return Job(**{**content, "jobs": tuple(content["jobs"]), "datasets": tuple(content["datasets"])})
 
 
-def stop(
-    lake: LakeConfig, datasets: Sequence[DatasetConfig], *, folder: str | None = None, give_up: bool = True
-) -> dict[str, Any]:
-    """Stop the job that writes some datasets, with a savepoint, and let go of their leases.
+def stop_all(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> list[dict[str, Any]]:
+    """Stop the jobs that write some datasets, with a savepoint each, and let go of all that they hold.
 
     One that has ended already only loses its leases: there is no new savepoint. Nor is there of one that does
-    not come to run: it is cancelled if its leases are to be given up, and its last checkpoint stays.
+    not come to run: it is cancelled, and its last checkpoint stays.
 
     Args:
         lake: the configuration.
         datasets: which of them.
-        folder: for the savepoint, if not as Flink is configured.
-        give_up: let go of the leases; else its successor takes them.
 
     Returns:
-        The job's id, its newest savepoint, and the seconds that it took to stop.
+        Of each job its id, its newest savepoint, and the seconds that it took to stop.
 
     Raises:
-        Refused: no job writes them; or it has ended already, and the leases were to be kept.
-        BitlakeError: the job failed when it was to be stopped, or does not run.
+        Refused: no job writes them.
+        BitlakeError: a job failed when it was to be stopped.
+    """
+    sink = LakeSink.at(lake.catalog, lake.dead_letters.table)
+    wanted = {one.jobs[-1]: one for one in jobs_of(sink, datasets).values()}
+    if not wanted:
+        raise _none()
+    told = []
+    for job, one in wanted.items():
+        begun, held = time.monotonic(), _held(sink, lake, job)
+        cluster, place = Cluster.at(one.cluster) if one.cluster else Cluster(lake.flink), one.savepoint
+        state = _state(cluster, job, lake)
+        if state is None or state in ENDED:
+            log.warning("job %s has ended before: there is nothing to stop", job)
+        else:
+            try:
+                place = _stopped(cluster, job)
+            except NotRunning as error:
+                log.warning("%s: cancelled, without a savepoint; its last checkpoint stays", error.message)
+                cluster.cancel(job)
+                cluster.wait(job, patience=_SAVEPOINT_SECONDS)
+        told.append(_remembered(sink, held, job, place, begun))
+        for name, its in held.items():
+            sink.give_up_lease(name, its.owner)
+    return told
+
+
+def stop_for_successor(lake: LakeConfig, job: str) -> dict[str, Any]:
+    """Stop a job with a savepoint, for a successor that takes its leases.
+
+    Returns:
+        As `stop_all` tells of a job.
+
+    Raises:
+        Refused: it has ended, or another one took its place.
+        BitlakeError: it failed when it was to be stopped, or does not run.
     """
     sink, cluster = LakeSink.at(lake.catalog, lake.dead_letters.table), Cluster(lake.flink)
-    jobs = jobs_of(sink, datasets)
-    job, begun = newest_of(jobs), time.monotonic()
-    state, place = cluster.state(job.jobs[-1]), job.savepoint
-    if state is not None and state not in ENDED:
-        try:
-            place = _stopped(cluster, job.jobs[-1], folder)
-        except NotRunning as error:
-            if not give_up:
-                raise
-            log.warning("%s: cancelled, without a savepoint; its last checkpoint stays", error.message)
-            cluster.cancel(job.jobs[-1])
-            cluster.wait(job.jobs[-1], patience=600)
-    elif not give_up:
+    begun, held, state = time.monotonic(), _held(sink, lake, job), cluster.state(job)
+    if not held or state is None or state in ENDED:
         raise Refused(
-            f"job {job.jobs[-1]} has ended before it could be stopped",
-            next_step="`bitlake submit` goes on from its last checkpoint",
+            f"job {job} has ended meanwhile, or another one took its place",
+            next_step="`bitlake status` tells which runs; if none does, `bitlake submit` goes on",
         )
-    else:
-        log.warning("job %s has ended before: there is nothing to stop", job.jobs[-1])
-    seconds = round(time.monotonic() - begun, 3)
-    for name, one in jobs.items():
-        sink.set_properties(name, {FLINK_JOB: replace(one, savepoint=place).to_json()})
-        if give_up:
-            sink.give_up_lease(name, one.owner)
-    return {"job": job.jobs[-1], "savepoint": place, "seconds": seconds}
+    return _remembered(sink, held, job, _stopped(cluster, job), begun)
 
 
-def _stopped(cluster: Cluster, job: str, folder: str | None) -> str:
-    place = cluster.stop(job, folder, running=_RUNNING_SECONDS)
-    ended = cluster.wait(job, patience=600)
+def _state(cluster: Cluster, job: str, lake: LakeConfig) -> str | None:
+    """A job's state; None, too, if its cluster is not lake.yaml's any more, and does not answer."""
+    try:
+        return cluster.state(job)
+    except Unavailable:
+        if cluster.url == Cluster(lake.flink).url:
+            raise
+        log.warning(
+            "nobody answers at %s: should job %s run there, it can't commit any more", cluster.url, job
+        )
+        return None
+
+
+def _stopped(cluster: Cluster, job: str) -> str:
+    place = cluster.stop(job, None, running=_RUNNING_SECONDS, patience=_SAVEPOINT_SECONDS)
+    ended = cluster.wait(job, patience=_SAVEPOINT_SECONDS)
     if ended != "FINISHED":
         raise BitlakeError(f"job {job} ended as {ended} after its savepoint: {cluster.reason(job)}")
     return place
+
+
+def _held(sink: LakeSink, lake: LakeConfig, job: str) -> dict[str, Job]:
+    """What the first tables of all a job's datasets remember of it."""
+    return {name: one for name, one in jobs_of(sink, lake.datasets).items() if one.jobs[-1] == job}
+
+
+def _remembered(
+    sink: LakeSink, held: Mapping[str, Job], job: str, place: str | None, begun: float
+) -> dict[str, Any]:
+    seconds = round(time.monotonic() - begun, 3)
+    for name, one in held.items():
+        sink.set_properties(name, {FLINK_JOB: replace(one, savepoint=place).to_json()})
+    return {"job": job, "savepoint": place, "seconds": seconds}
 
 
 def running(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> Job:
     """The job that writes some datasets.
 
     Raises:
-        Refused: none does.
+        Refused: none does, or several do.
     """
-    sink = LakeSink.at(lake.catalog, lake.dead_letters.table)
-    job = newest_of(jobs_of(sink, datasets))
-    state = Cluster(lake.flink).state(job.jobs[-1])
-    if state is None or state in ENDED:
+    sink, cluster = LakeSink.at(lake.catalog, lake.dead_letters.table), Cluster(lake.flink)
+    known = {job.jobs[-1]: job for job in jobs_of(sink, datasets).values()}
+    states = {job: cluster.state(job) for job in known}
+    found = [known[job] for job, state in states.items() if state is not None and state not in ENDED]
+    if not found:
         raise _none()
-    return job
+    if len(found) > 1:
+        told = "; ".join(f"{job.jobs[-1]} ({', '.join(job.datasets)})" for job in found)
+        raise Refused(f"several jobs write these datasets: {told}", next_step="name the datasets of one")
+    return found[0]
 
 
 def jobs_of(sink: LakeSink, datasets: Sequence[DatasetConfig]) -> dict[str, Job]:
@@ -147,17 +191,6 @@ def jobs_of(sink: LakeSink, datasets: Sequence[DatasetConfig]) -> dict[str, Job]
     tables = {name: sink.find(name) for name in names}
     found = {name: Job.of(table.properties) for name, table in tables.items() if table is not None}
     return {name: job for name, job in found.items() if job is not None and job.jobs}
-
-
-def newest_of(jobs: Mapping[str, Job]) -> Job:
-    """The job of the first dataset that has one; the datasets that a job writes all remember it.
-
-    Raises:
-        Refused: there is none.
-    """
-    if not jobs:
-        raise _none()
-    return next(iter(jobs.values()))
 
 
 def _none() -> Refused:

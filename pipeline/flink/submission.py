@@ -291,7 +291,13 @@ class Submission:
             environment = StreamExecutionEnvironment(java(configuration._j_configuration))
         else:
             environment = StreamExecutionEnvironment.get_execution_environment(configuration)
-        environment.set_max_parallelism(int(options.get("pipeline.max-parallelism", MAX_PARALLELISM)))
+        most = int(options.get("pipeline.max-parallelism", MAX_PARALLELISM))
+        if int(options.get("parallelism.default", 1)) > most:
+            raise BadConfiguration(
+                f"a parallelism of {options['parallelism.default']} is more than the {most} key groups",
+                next_step="give a smaller one, or a new job a larger pipeline.max-parallelism under flink",
+            )
+        environment.set_max_parallelism(most)
         return environment
 
     def _groups(self) -> tuple[int, ...]:

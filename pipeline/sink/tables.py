@@ -122,10 +122,21 @@ def _create(
     if not catalog.namespace_exists(namespace):
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
             catalog.create_namespace(namespace)
-    with suppress(TableAlreadyExistsError):
+    there = False
+    try:
         catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
-    # Loaded even if just made: SeaweedFS lets two creators at once both succeed, and keeps the last one's.
-    return catalog.load_table(identifier)
+    except TableAlreadyExistsError:
+        there = True
+    try:
+        # Even if just made: SeaweedFS lets two creators at once both succeed, and keeps the last one's.
+        return catalog.load_table(identifier)
+    except NoSuchTableError as error:
+        if not there:
+            raise
+        raise Refused(
+            f"{identifier} can't be made: something else has its name, perhaps a view",
+            next_step="give the dataset another table in lake.yaml, or drop what has the name",
+        ) from error
 
 
 def _spec(table: TableSchema, schema: Schema, options: TableOptions) -> PartitionSpec:

@@ -42,6 +42,11 @@ class TrinoClient:
 
     def __init__(self, address: str, user: str = "bitlake", password: str | None = None) -> None:
         self._address = address.rstrip("/")
+        if not self._address.startswith(("http://", "https://")) or "@" in self._address:
+            raise BadInput(
+                "an address of Trino is http://HOST:PORT, or https://",
+                next_step="the user is given by --user, the password in BITLAKE_TRINO_PASSWORD",
+            )
         if password is not None and not self._address.startswith("https:"):
             raise BadInput(
                 f"a password is not sent to {address}", next_step="give an address that begins with https:"
@@ -72,7 +77,8 @@ class TrinoClient:
             if "error" in page:
                 told = page["error"]
                 raise BadInput(
-                    f"Trino refuses a statement: {told['message']} ({told['errorName']})", next_step=statement
+                    f"Trino refuses a statement: {told['message']} ({told['errorName']})",
+                    next_step=statement.strip().splitlines()[0][:200],
                 )
             yield page
             if "nextUri" not in page:

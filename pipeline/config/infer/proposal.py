@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from pipeline.config.infer.fields import Path, Table, take_apart
 from pipeline.config.infer.keys import child_key, choose_key, differing_fields
@@ -72,6 +73,12 @@ class _Names:
         return _Names(whole, self.taken)
 
 
+def _stand_in(table: Table) -> Path:
+    """What stands for a key that was not found: no array's path."""
+    names = chain(["id"], (f"id_{number}" for number in count(2)))
+    return next((name,) for name in names if (name,) not in {*table.arrays, *table.scalar_arrays})
+
+
 def propose(sample: Sample, name: str | None = None) -> Proposal:
     """Work out keys, times, types and children from a sample."""
     table = take_apart(sample.records)
@@ -88,7 +95,7 @@ def propose(sample: Sample, name: str | None = None) -> Proposal:
         table=_table(
             table,
             (),
-            tuple(f.path for f in key) or (("id",),),
+            tuple(f.path for f in key) or (_stand_in(table),),
             key_why if key else f"TODO: {key_why}",
             roles,
             _Names(),

@@ -58,6 +58,19 @@ def test_a_job_that_does_not_run_with_its_new_parallelism_goes_back(
     story.ends_well()
 
 
+def test_a_job_that_does_not_come_to_run_is_stopped_without_a_savepoint(
+    cluster: FaultyCluster, tmp_path: Path
+) -> None:
+    story = Story(cluster, tmp_path, 63)
+    for number in range(1, TASK_MANAGERS + 1):
+        cluster.kill(f"flink-taskmanager-{number}")
+    wait_until(lambda: cluster.flink.state(story.job) == "RESTARTING", "Flink to miss them", 90)
+    assert story.place.bitlake("submit", "--stop")["job"] == story.job
+    assert cluster.flink.state(story.job) == "CANCELED"
+    story.succeeded()
+    assert cluster.flink.restored_from(story.job) is not None
+
+
 def test_kept_to_a_schedule(cluster: FaultyCluster, tmp_path: Path) -> None:
     story = Story(cluster, tmp_path, 62)
     schedule = tmp_path / "schedule"

@@ -22,9 +22,9 @@ def test_a_new_dataset_begins_beside_one_that_goes_on(stack: Background, tmp_pat
     place.topic.grow(40)
     place.submit()
     place.read_all()
-    savepoint = place.bitlake("submit", "--stop")["savepoint"]
     first = place.topic.entry["name"]
     place.add_dataset(ENTRY | {"mode": "upsert"}, seed=82).grow(40)
+    savepoint = place.bitlake("submit", "--stop")["savepoint"]
     place.topic.grow(20)
     job = place.submit()
     place.read_all()
@@ -33,6 +33,8 @@ def test_a_new_dataset_begins_beside_one_that_goes_on(stack: Background, tmp_pat
     place.bitlake("submit", "--stop")
     refused = place.bitlake("submit", first, fails=True)
     assert f"holds the state of {place.topics[1].entry['name']}" in refused["error"]
+    refused = place.bitlake("submit", first, "--fresh", "--parallelism", "9", fails=True)
+    assert "slots for the job, not 9" in refused["error"]
     place.topic.grow(20)
     place.submit(first, "--fresh", "--until-end", "--wait")
     place.check()

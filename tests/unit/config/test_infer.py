@@ -277,6 +277,7 @@ values = st.recursive(
 
 
 @settings(max_examples=100)
+@example([{"id": [{}]}])
 @example([{"\x1f": [{"ID": False}], "a": [{"\x1f": [{"q": 1}]}]}])
 @example(
     [

@@ -272,6 +272,18 @@ def test_keys_of_messages_that_are_not_json(declared: bool, kind: str, key: byte
     assert (found, record.operation, batch.timestamp[0]) == (wanted, 3, 6)
 
 
+def test_what_is_wrong_with_a_messages_key_is_told_by_its_own_bytes() -> None:
+    decoder = Decoder(dataset(key=[column("k", "string")]), options())
+    buffer = np.frombuffer(b"{}" + b'{"k":\xff}' + b"\xff\xff" + bytes(8), np.uint8)
+    starts, at = np.array([-1, -1]), (np.array([2, 9]), np.array([9, 11]))
+    batch = decoder.decode(buffer, starts, starts, at, np.array([6, 6]))
+    told = [explain(batch, index)[:2] for index in range(2)]
+    assert told == [
+        ("json", "the message's key: not JSON, at byte 5"),
+        ("json", "the message's key: not JSON, at byte 0"),
+    ]
+
+
 def test_a_composite_tombstone() -> None:
     key = (column("a", "long", "x.a"), column("b", "date"))
     decoder = Decoder(dataset(key=key), options(envelope=True, dated=True))
