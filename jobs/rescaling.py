@@ -1,5 +1,6 @@
 """Another parallelism for a job that runs: its successor is made before it is stopped."""
 
+import fcntl
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -47,8 +48,13 @@ class Rescaling:
             The new job, and how long none ran.
 
         Raises:
-            Refused: the cluster has no room for it, or it did not run: the job goes on as before.
+            Refused: the cluster has no room for it, it did not run, or another rescale does: the job goes on
+                as before.
         """
+        with _alone(self._config):
+            return self._to(parallelism)
+
+    def _to(self, parallelism: int) -> dict[str, Any]:
         before = running(self._lake, self._datasets)
         if before.parallelism == parallelism:
             log.warning("it has a parallelism of %d already: nothing was done", parallelism)
@@ -85,6 +91,19 @@ class Rescaling:
             f"the job could not run with a parallelism of {wanted}: {error.message}",
             next_step=f"it runs on as before, as job {job}",
         ) from error
+
+
+@contextmanager
+def _alone(config: Path) -> Iterator[None]:
+    """One at a time by a lake.yaml: of two at once neither might get its savepoint."""
+    with config.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(
+                f"another rescale by {config} is at work", next_step="try again when it has ended"
+            ) from error
+        yield
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from tenacity import (
 )
 
 from pipeline.errors import BitlakeError, Refused, Unavailable
+from pipeline.flink.errors import for_people
 
 ENDED = ("FINISHED", "CANCELED", "FAILED")
 _POLL_SECONDS = 0.1
@@ -75,7 +76,7 @@ class Cluster:
 
     def reason(self, job: str) -> str:
         """Why a job failed last, in a line: the innermost cause, without places in the code."""
-        return _cause(self.failure(job))
+        return _cause(for_people(self.failure(job)))
 
     def wait_failed(self, job: str, patience: float = 120.0) -> str:
         """Wait until a job has failed for good; why."""

@@ -58,6 +58,11 @@ class OtherVersion(Refused):
         )
 
 
+def for_people(failure: str) -> str:
+    """A failure without what is for `new_fields` alone."""
+    return re.sub(f" <{_MARK} .*? {_MARK}>", "", failure, flags=re.DOTALL)
+
+
 def new_fields(failure: str) -> list[Grown]:
     """What `NewField` told, from a stack trace that has it in it."""
     found = re.search(f"<{_MARK} (.*?) {_MARK}>", failure, re.DOTALL)

@@ -1,5 +1,6 @@
 """What is asked of a cluster, and how its answers are told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import requests
 from pipeline.errors import BitlakeError
 from pipeline.flink import cluster
 from pipeline.flink.cluster import Cluster
+from pipeline.flink.errors import NewField, new_fields
+from pipeline.schema import Column, ColumnType, DatasetSchema, TableSchema
 
 TRACE = """java.util.concurrent.CompletionException: it went wrong
 	at java.base/java.util.concurrent.CompletableFuture.encodeRelay(Unknown Source)
@@ -81,6 +84,19 @@ def test_why_a_job_has_just_failed_is_asked_until_it_is_told(
     with pytest.raises(BitlakeError, match="job job is failed: java.lang.IllegalStateException: new fields"):
         flink.wait_running("job")
     assert len(asked) == 3
+
+
+def test_new_fields_are_told_without_what_is_for_the_next_submit(
+    monkeypatch: pytest.MonkeyPatch, flink: Cluster
+) -> None:
+    text = ColumnType.parse("string")
+    table = TableSchema("bonds", "ref.bonds", (), (), (Column("k", ("k",), text),), ())
+    grown = replace(table, values=(Column("rating", ("rating",), text),))
+    before, after = (DatasetSchema("bonds", (one,)) for one in (table, grown))
+    trace = f"bitlake.Stop: {NewField.between(before, after)}\n\tat bitlake.Frames.stop(Frames.java:1)"
+    assert [one.name for one in new_fields(trace)] == ["rating"]
+    answering(monkeypatch, {"exceptionHistory": {"entries": [{"stacktrace": trace}]}})
+    assert flink.reason("job") == "bitlake.Stop: 'bonds': new fields in the stream: bonds.rating (string)"
 
 
 def test_a_job_that_the_cluster_does_not_know_has_no_state(
