@@ -133,9 +133,8 @@ def run(command: Command, folder: Path, seconds: float = 120) -> str:
 
 
 def _short(printed: str, characters: int = 500) -> str:
-    """What a tool printed, without where in its code it was."""
-    lines = [line for line in printed.strip().splitlines() if not line.startswith("\tat ")]
-    return "\n".join(lines)[:characters]
+    """What a tool printed, up to where in its code it was."""
+    return printed.strip().partition("\n\tat ")[0][:characters]
 
 
 def marked(folder: Path) -> Iterator[Identity]:
