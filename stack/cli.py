@@ -85,7 +85,10 @@ def _down(
         stack.up(replace(runs, only=in_order(left)))
         settings.output.records([_row(server) for server in stack.servers()])
         return
-    settings.output.record({"stopped": stack.down(delete=delete_data)})
+    stopped = stack.down()
+    if delete_data:
+        stack.delete()
+    settings.output.record({"stopped": stopped})
 
 
 def _status() -> None:
