@@ -1,6 +1,8 @@
 """`bitlake stack`: real servers on this machine."""
 
 import subprocess
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +12,11 @@ import typer
 from pipeline.cli.options import answering, settings, with_common_options
 from pipeline.cli.output import Format
 from pipeline.errors import BadInput
-from stack.flink_home import FlinkOptions
-from stack.plan import USUAL, Catalog, Wanted, in_order
+from stack.asked import Asked, at_least, server_names
+from stack.flink import TaskManager
+from stack.plan import ALL, Catalog, Wanted, in_order
+from stack.told import is_a_folder, places_told
+from stack.trino import Trino
 
 if TYPE_CHECKING:
     from stack.control import Background, Known
@@ -28,9 +33,13 @@ TaskManagers = Annotated[
     int | None, typer.Option(min=0, help="Flink's slots: a TaskManager each; 1.", show_default=False)
 ]
 TaskManagerMemory = Annotated[
-    str | None, typer.Option(help="Of each TaskManager's process; 1728m.", show_default=False)
+    str | None,
+    # With less, Flink's own needs leave no heap for tasks, and it does not start.
+    typer.Option(help="Of each TaskManager's process; 1728m.", show_default=False, callback=at_least("1g")),
 ]
-TrinoMemory = Annotated[str | None, typer.Option(help="Trino's heap; 2g.", show_default=False)]
+TrinoMemory = Annotated[
+    str | None, typer.Option(help="Trino's heap; 2g.", show_default=False, callback=at_least("512m"))
+]
 Lists = Annotated[Catalog | None, typer.Option(help="Where the tables are listed; rest.", show_default=False)]
 Foreground = Annotated[bool, typer.Option("--foreground", help="Stay, and end the servers with Ctrl-C.")]
 
@@ -47,26 +56,46 @@ def _up(
     """Start the servers, or those that are missing, and write the lake.yaml that fits."""
     from stack.control import Background
 
+    names = None if only is None else server_names(only)
+    asked = Asked(names, task_managers, task_manager_memory, pin, catalog, trino_memory)
+    if settings.config.is_dir():
+        raise is_a_folder(settings.config)
     stack = Background(_folder())
-    runs = stack.wanted()
-    usual = runs or Wanted(USUAL)
-    flink = FlinkOptions(
-        usual.flink.task_managers if task_managers is None else task_managers,
-        task_manager_memory=task_manager_memory or usual.flink.task_manager_memory,
-        pinned=pin or usual.flink.pinned,
-    )
-    catalog = catalog or usual.catalog
-    names = {*(_names(only) if only else usual.only), *(runs.only if runs else ())}
-    names |= {"seaweedfs", "postgres"} if catalog is Catalog.POSTGRES else set()
-    wanted = Wanted(in_order(names), catalog, flink=flink, trino_heap=trino_memory or usual.trino_heap)
-    wanted.fetch()
-    if settings.format is Format.TABLE and not settings.quiet:
-        typer.echo(f"Starting {', '.join(wanted.only)}: half a minute.", err=True)
-    if foreground:
-        stack.run_here(wanted, lambda: _tell(stack))
-        return
-    stack.up(wanted)
-    _tell(stack)
+    with ExitStack() as turn:
+        turn.enter_context(stack.turn(_tell_that_it_waits))
+        runs = stack.wanted()
+        wanted = asked.beside(runs)
+        wanted.fetch()
+        if settings.format is Format.TABLE:
+            _say(f"Starting {', '.join(wanted.only)}: half a minute.")
+
+        def ready() -> None:
+            _tell(stack)
+            turn.close()
+
+        if foreground:
+            stack.run_here(wanted, ready)
+            return
+        _start(stack, wanted)
+        ready()
+    _tell_what_keeps_its_memory(stack, asked)
+    if runs and wanted.catalog is not runs.catalog:
+        _say(
+            f"lake.yaml's catalog changes from {runs.catalog} to {wanted.catalog}: "
+            f"tables of the {runs.catalog} catalog are not in it."
+        )
+
+
+def _start(stack: "Background", wanted: Wanted) -> None:
+    try:
+        stack.up(wanted)
+    except KeyboardInterrupt:
+        typer.echo(
+            "The servers go on starting: `bitlake stack status` tells how they are, "
+            "`bitlake stack up` waits for them, `bitlake stack down` ends them.",
+            err=True,
+        )
+        raise
 
 
 def _down(
@@ -76,16 +105,19 @@ def _down(
     """Stop all servers; their data stays for the next start."""
     from stack.control import Background
 
-    stack = Background(_folder())
-    runs = stack.wanted()
-    if only and delete_data:
+    names = None if only is None else server_names(only)
+    if names and delete_data:
         raise BadInput("--delete-data is for all servers.", next_step="Leave out --only.")
-    left = set(runs.only) - {*_names(only)} if runs and only else set()
-    if runs and left:
-        stack.up(replace(runs, only=in_order(left)))
-        settings.output.records([_row(server) for server in stack.servers()])
-        return
-    settings.output.record({"stopped": stack.down(delete=delete_data)})
+    stack = Background(_folder())
+    with stack.turn(_tell_that_it_waits) if stack.folder.is_dir() else nullcontext():
+        runs = stack.wanted()
+        left = set(runs.only) - set(names) if runs and names else set()
+        if runs and left:
+            stack.up(replace(runs, only=in_order(left)))
+            settings.output.records([_row(server) for server in stack.servers()])
+            return
+        told = {"stopped": stack.down()}
+        settings.output.record(told | ({"deleted": stack.delete()} if delete_data else {}))
 
 
 def _status() -> None:
@@ -100,7 +132,9 @@ def _status() -> None:
 
 
 def _logs(
-    servers: Annotated[list[str] | None, typer.Argument(help="Names as status tells; default: all.")] = None,
+    servers: Annotated[
+        list[str] | None, typer.Argument(help="Names as status tells, or as --only has them; default: all.")
+    ] = None,
     lines: Annotated[int, typer.Option(min=1, help="So many of each.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
 ) -> None:
@@ -108,21 +142,19 @@ def _logs(
     from stack.control import Background
 
     logs = Background(_folder()).logs()
-    unknown = [name for name in servers or () if name not in logs]
-    if unknown:
-        raise BadInput(
-            f"No server is called {', '.join(unknown)}.", next_step=f"There are {', '.join(logs) or 'none'}."
-        )
-    chosen = [str(logs[name]) for name in servers or logs]
-    if chosen:
-        subprocess.run(
-            ["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), *chosen], check=False
-        )
+    if not logs:
+        typer.echo("There are no logs: no stack has run here. `bitlake stack up` starts one.", err=True)
+        return
+    chosen = dict.fromkeys(log for name in servers or logs for log in _logs_of(name, logs))
+    subprocess.run(["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), *chosen], check=False)
 
 
-def _names(only: str) -> tuple[str, ...]:
-    """What --only names."""
-    return Wanted(tuple(name.strip() for name in only.split(",") if name.strip())).only
+def _logs_of(name: str, logs: Mapping[str, Path]) -> list[str]:
+    """The logs of a server, or of a name of --only."""
+    found = [log for one, log in logs.items() if one == name or (name in ALL and one.startswith(f"{name}-"))]
+    if not found:
+        raise BadInput(f"There is no log of {name}.", next_step=f"There are {', '.join(logs)}.")
+    return [str(log) for log in found]
 
 
 def _folder() -> Path:
@@ -137,6 +169,30 @@ def _row(server: "Known") -> dict[str, Any]:
         "addresses": dict(server.addresses),
         "log": str(server.log),
     }
+
+
+def _say(text: str) -> None:
+    if not settings.quiet:
+        typer.echo(text, err=True)
+
+
+def _tell_that_it_waits() -> None:
+    _say("Another `bitlake stack` command changes this stack: this one waits until it is done.")
+
+
+def _tell_what_keeps_its_memory(stack: "Background", asked: Asked) -> None:
+    """Memory that was asked for is given to what is started, not to what runs."""
+    for kind, part, memory in (
+        (TaskManager.kind, "flink", asked.task_manager_memory),
+        (Trino.kind, "trino", asked.trino_memory),
+    ):
+        kept = [one for one in stack.servers() if one.name.startswith(kind) and one.memory != memory]
+        if memory and kept:
+            names = ", ".join(f"{one.name} ({one.memory})" for one in kept)
+            _say(
+                f"These keep the memory they have: {names}. "
+                f"For {memory}: `bitlake stack down --only {part}`, then `bitlake stack up --only {part}`."
+            )
 
 
 def _tell(stack: "Background") -> None:
@@ -161,4 +217,4 @@ for _name, _command, _options in (
     ("status", _status, answering),
     ("logs", _logs, with_common_options),
 ):
-    stack_app.command(_name)(_options(_command))
+    stack_app.command(_name)(_options(places_told()(_command)))

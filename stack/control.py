@@ -8,18 +8,21 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import BadInput, BitlakeError, Unavailable
 from stack import lake, processes
-from stack.plan import KINDS, Catalog, Wanted
+from stack.plan import KINDS, Wanted
 from stack.processes import Identity
 from stack.server import Server
 from stack.stack import STATE, Stack, already_runs
 from stack.supervisor import REQUEST, supervise
+from stack.turns import turn
 
+_TURN = "turn"
 _STOP_SECONDS = 90.0
 Kind = TypeVar("Kind", bound=Server)
 
@@ -33,6 +36,7 @@ class Known:
     pid: int | None
     addresses: Mapping[str, str]
     log: Path
+    memory: str
 
 
 class Background:
@@ -53,18 +57,26 @@ class Background:
         owner = _identity(self._state().get("owner"))
         return owner if owner and owner.alive else None
 
+    def turn(self, waits: Callable[[], None]) -> AbstractContextManager[None]:
+        """Be the only process that changes the stack: two at once would overwrite each other's request.
+
+        Args:
+            waits: is called if another process does so now, and this one has to wait.
+        """
+        return turn(self.folder / _TURN, waits)
+
     def request(self, wanted: Wanted) -> str:
         """Write down what should run; gives the request's name."""
         self.folder.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex
-        (self.folder / REQUEST).write_text(json.dumps({"id": name, "wanted": wanted.written()}, indent=1))
+        fresh = self.folder / f"{REQUEST}.new"
+        fresh.write_text(json.dumps({"id": name, "wanted": wanted.written()}, indent=1))
+        fresh.rename(self.folder / REQUEST)
         return name
 
     def wanted(self) -> Wanted | None:
         """What runs, or should; None: nothing does."""
-        if self.supervisor is None:
-            return None
-        return Wanted.read(json.loads((self.folder / REQUEST).read_text())["wanted"])
+        return None if self.supervisor is None else self._wanted()
 
     def up(self, wanted: Wanted) -> None:
         """Let this run, and wait until it does.
@@ -85,19 +97,26 @@ class Background:
                 )
             time.sleep(0.1)
         if "error" in state:
-            raise Unavailable(state["error"], next_step=state["next_step"])
+            raise Unavailable(
+                state["error"], next_step=state["next_step"] or f"Other servers go on. See {self._log}."
+            )
 
     def run_here(self, wanted: Wanted, ready: Callable[[], None]) -> None:
-        """Run it in this process, until SIGTERM or SIGINT; `ready` is called when all servers are.
+        """Run it in this process, until SIGTERM or SIGINT; `ready` is called once, when all servers are.
 
         Raises:
             Unavailable: a server did not start.
             Refused: it runs already.
         """
+        is_ready = False
 
         def told(_stack: Stack, error: BitlakeError | None) -> None:
+            nonlocal is_ready
+            if is_ready:  # another command has asked for more, and tells how that went
+                return
             if error is not None:
                 raise error
+            is_ready = True
             ready()
 
         if self.supervisor is not None:
@@ -105,21 +124,29 @@ class Background:
         self.request(wanted)
         supervise(self.folder, told)
 
-    def down(self, *, delete: bool = False) -> bool:
-        """End it, and what is left of it; gives whether there was anything.
-
-        Args:
-            delete: its data and logs, too.
-        """
+    def down(self) -> bool:
+        """End it, and what is left of it; gives whether there was anything."""
         supervisor = self.supervisor
         if supervisor is not None:
             supervisor.end(_STOP_SECONDS)
         left = list(processes.marked(self.folder))
         processes.sweep(self.folder)
         (self.folder / STATE).unlink(missing_ok=True)
-        if delete:
-            shutil.rmtree(self.folder, ignore_errors=True)
         return supervisor is not None or bool(left)
+
+    def delete(self) -> bool:
+        """Remove the data and logs of a stack that does not run; gives whether there were any."""
+        if not self.folder.exists():
+            return False
+        for one in self.folder.iterdir():
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            elif one.name != _TURN:
+                one.unlink()
+        (self.folder / _TURN).unlink(missing_ok=True)
+        with suppress(OSError):  # a command that waited for its turn has made it again
+            self.folder.rmdir()
+        return True
 
     def servers(self) -> list[Known]:
         """All servers that should run, and how they are."""
@@ -144,9 +171,8 @@ class Background:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """What a lake.yaml says of them."""
-        wanted = json.loads((self.folder / REQUEST).read_text())["wanted"]
         servers = [_server(one) for one in self.described()]
-        return lake.sections(servers, Catalog(wanted["catalog"]))
+        return lake.sections(servers, self._wanted().catalog)
 
     def logs(self) -> dict[str, Path]:
         """The logs of the servers that run, or of those of the last time; and of the supervisor."""
@@ -174,6 +200,12 @@ class Background:
         )
         return processes.identity(pid) or Identity(pid, 0)
 
+    def _wanted(self) -> Wanted:
+        """What was asked for last; once that has failed, with the options of before."""
+        request, state = json.loads((self.folder / REQUEST).read_text()), self._state()
+        met = state.get("request") == request["id"]
+        return Wanted.read((met and state.get("wanted")) or request["wanted"])
+
     def _state(self) -> Mapping[str, Any]:
         try:
             state: Mapping[str, Any] = json.loads((self.folder / STATE).read_text())
@@ -189,10 +221,10 @@ def _server(described: Mapping[str, Any]) -> Server:
 def _known(described: Mapping[str, Any]) -> Known:
     server = _server(described)
     process = _identity(described["process"])
-    if process is None or not process.alive:
-        return Known(server.name, "ended", None, described["addresses"], server.log)
-    health = "healthy" if server.healthy() else "unhealthy"
-    return Known(server.name, health, process.pid, described["addresses"], server.log)
+    health, pid = "ended", None
+    if process is not None and process.alive:
+        health, pid = "healthy" if server.healthy() else "unhealthy", process.pid
+    return Known(server.name, health, pid, described["addresses"], server.log, described.get("memory", ""))
 
 
 def _identity(written: Mapping[str, int] | None) -> Identity | None:

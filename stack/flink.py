@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from stack.downloads import jars
-from stack.flink_home import FlinkHome, pyflink
+from stack.flink_home import TASK_MANAGER_MEMORY, FlinkHome, pyflink
 from stack.java import java
 from stack.probes import asked
 from stack.processes import Command
@@ -113,6 +113,7 @@ class TaskManager(_FlinkServer):
     ) -> None:
         super().__init__(name, folder, ports, home)
         self._cpu = cpu
+        self.memory = home.task_manager_memory if home else ""
 
     def prepare(self) -> None:
         """Each start has a name of its own: the JobManager may still remember the last one."""
@@ -122,9 +123,13 @@ class TaskManager(_FlinkServer):
 
     def command(self) -> Command:
         """A TaskManager of the JobManager."""
-        return self.home.java(
-            "taskmanager", self.settings | {"taskmanager.resource-id": self.resource}, self._cpu
-        )
+        return self.home.java("taskmanager", self.settings, self._cpu)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Its name, and its memory: config.yaml may be of a time when TaskManagers were given another."""
+        own = {"taskmanager.resource-id": self.resource, TASK_MANAGER_MEMORY: self.memory}
+        return super().settings | own
 
     def healthy(self) -> bool:
         """Whether the JobManager counts it in."""

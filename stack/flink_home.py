@@ -23,6 +23,7 @@ PYTHON = "BITLAKE_FLINK_PYTHON"
 """Names the Python that PyFlink is installed for; else `.venv-all` beside this source, or our own."""
 CHECKPOINTS = f"s3://{BUCKET}/flink/checkpoints"
 """Where jobs' checkpoints lie, where there is an object store."""
+TASK_MANAGER_MEMORY = "taskmanager.memory.process.size"
 _SOURCE = Path(__file__).parents[1]
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 _MAIN = {
@@ -84,6 +85,11 @@ class FlinkHome:
         """The folder of config.yaml."""
         return self.folder / "conf"
 
+    @property
+    def task_manager_memory(self) -> str:
+        """Of each TaskManager's process."""
+        return self._options.settings.get(TASK_MANAGER_MEMORY, self._options.task_manager_memory)
+
     def lay_out(self) -> None:
         """Make it anew: links and two files."""
         source = pyflink()
@@ -117,7 +123,7 @@ class FlinkHome:
             "taskmanager.host": HOST,
             "taskmanager.bind-host": HOST,
             "jobmanager.memory.process.size": self._options.job_manager_memory,
-            "taskmanager.memory.process.size": self._options.task_manager_memory,
+            TASK_MANAGER_MEMORY: self._options.task_manager_memory,
             "heartbeat.interval": "3000",
             "parallelism.default": str(self._options.task_managers),
             "env.java.home": str(java_home(21)),
@@ -145,8 +151,8 @@ class FlinkHome:
     def java(self, role: str, settings: Mapping[str, str], cpu: int | None = None) -> Command:
         """The command of a process of the cluster; `settings` are its own."""
         tool = f"GET_{'JM' if role == 'jobmanager' else 'TM'}_RESOURCE_PARAMS"
-        java_options, *dynamic = self._resources(tool)
         own = [part for name, value in settings.items() for part in ("-D", f"{name}={value}")]
+        java_options, *dynamic = self._resources(tool, own)
         argv = [
             java(),
             *java_options.split(),
@@ -168,12 +174,12 @@ class FlinkHome:
         ours = self.settings()
         return [one for of in ("all", role) for one in ours.get(f"{_JAVA_OPTIONS}.{of}", "").split()]
 
-    def _resources(self, tool: str) -> list[str]:
+    def _resources(self, tool: str, own: list[str]) -> list[str]:
         """What Flink's own calculator makes of the memory: options of Java, then of the process."""
         path = f"{self.folder / 'bin' / 'bash-java-utils.jar'}:{self._distribution()}"
         main = "org.apache.flink.runtime.util.bash.BashJavaUtils"
         quick = ["-Xshare:auto", "-XX:TieredStopAtLevel=1"]
-        argv = [java(), *quick, "-cp", path, main, tool, "--configDir", str(self.configuration)]
+        argv = [java(), *quick, "-cp", path, main, tool, "--configDir", str(self.configuration), *own]
         told = processes.run(Command(argv), self.folder)
         return [line.removeprefix(_RESULT) for line in told.splitlines() if line.startswith(_RESULT)]
 

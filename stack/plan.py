@@ -1,7 +1,7 @@
 """Which servers a stack has, and how they know each other."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +60,11 @@ class Wanted:
             raise BadInput(
                 f"No server is called {', '.join(unknown)}.", next_step=f"There are {', '.join(ALL)}."
             )
+
+    def with_options_of(self, other: "Wanted") -> "Wanted":
+        """These servers, as many TaskManagers, and otherwise the options of another."""
+        flink = replace(other.flink, task_managers=self.flink.task_managers)
+        return replace(other, only=self.only, flink=flink)
 
     def written(self) -> dict[str, Any]:
         """As plain values."""

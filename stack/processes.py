@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.errors import BadInput, Unavailable
+
 MARK = "BITLAKE_SERVER"
 _LAUNCH = Path(__file__).with_name("launch.py")
 
@@ -54,9 +56,19 @@ class Identity:
         return identity(self.pid) == self
 
     def signal(self, how: signal.Signals) -> None:
-        """Send a signal, if it is alive."""
-        if self.alive:
+        """Send a signal, if it is alive.
+
+        Raises:
+            BadInput: it is another user's.
+        """
+        if not self.alive:
+            return
+        try:
             os.kill(self.pid, how)
+        except PermissionError as error:
+            raise BadInput(
+                f"The process {self.pid} of this stack is another user's.", next_step="Do it as that user."
+            ) from error
 
     def end(self, seconds: float) -> None:
         """Ask it to stop; kill it after so many seconds."""
@@ -103,7 +115,7 @@ def run(command: Command, folder: Path, seconds: float = 120) -> str:
     """Run a server's tool to its end and give what it printed.
 
     Raises:
-        RuntimeError: it failed.
+        Unavailable: it failed.
     """
     done = subprocess.run(
         command.launched(),
@@ -116,8 +128,13 @@ def run(command: Command, folder: Path, seconds: float = 120) -> str:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{command.argv[0]} failed: {(done.stderr or done.stdout)[-2000:]}")
+        raise Unavailable(f"{Path(command.argv[0]).name} failed: {_short(done.stderr or done.stdout)}")
     return done.stdout
+
+
+def _short(printed: str, characters: int = 500) -> str:
+    """What a tool printed, up to where in its code it was."""
+    return printed.strip().partition("\n\tat ")[0][:characters]
 
 
 def marked(folder: Path) -> Iterator[Identity]:

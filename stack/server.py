@@ -21,6 +21,7 @@ class Server(ABC):
     Attributes:
         kind: what it is.
         own_ports: the names of the ports it listens on.
+        memory: what it was given, of those whose memory can be chosen.
     """
 
     kind: ClassVar[str]
@@ -33,6 +34,7 @@ class Server(ABC):
         self.name = name
         self.folder = folder.absolute()
         self.ports = dict(ports)
+        self.memory = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: Identity | None = None
 

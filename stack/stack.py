@@ -39,6 +39,7 @@ class Stack:
         self.folder = folder.absolute()
         self.servers: dict[str, Server] = {}
         self._wanted = wanted
+        self._met = Wanted(())
         self._ports = Ports(self.folder / "ports.json")
         self._lock: IO[str] | None = None
 
@@ -46,6 +47,7 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.folder / _LOCK)
         try:
+            self._write({})  # other commands find us from now on
             processes.sweep(self.folder)
             if self._wanted is not None:
                 self.up(self._wanted)
@@ -69,22 +71,24 @@ class Stack:
         Raises:
             Unavailable: a server did not start; the others go on.
         """
+        self._met = wanted.with_options_of(self._met)
         running = {name: server for name, server in self.servers.items() if server.running}
         planned = lay_out(wanted, self.folder, self._ports, running)
         for name in reversed([name for name in self.servers if name not in planned]):
             self.servers[name].stop()
         self.servers = planned
-        try:
-            for server in planned.values():
-                if not server.running:
-                    server.start()
-                    self._write({})
-            for server in planned.values():
-                server.wait()
-        except BitlakeError as error:
-            self._write({"request": request, "error": error.message, "next_step": error.next_step})
-            raise
+        for server in planned.values():
+            if not server.running:
+                server.start()
+                self._write({})
+        for server in planned.values():
+            server.wait()
+        self._met = wanted
         self._write({"request": request})
+
+    def failed(self, request: str, error: BitlakeError) -> None:
+        """Write down that a request could not be met: its servers are wanted still, its options are not."""
+        self._write({"request": request, "error": error.message, "next_step": error.next_step})
 
     def down(self) -> None:
         """Stop everything."""
@@ -130,6 +134,7 @@ class Stack:
         state = {
             "owner": _plain(processes.identity(os.getpid())),
             "servers": [_described(server) for server in self.servers.values()],
+            "wanted": self._met.written(),
             **more,
         }
         fresh = self.folder / f"{STATE}.new"
@@ -144,6 +149,7 @@ def _described(server: Server) -> dict[str, Any]:
         "folder": str(server.folder),
         "ports": server.ports,
         "addresses": server.addresses(),
+        "memory": server.memory,
         "process": _plain(server.identity),
     }
 

@@ -8,18 +8,20 @@ import json
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 
-from pipeline.errors import BitlakeError
+from pipeline.errors import BitlakeError, Category
 from stack.plan import Wanted
 from stack.processes import Identity
 from stack.stack import Stack
 
 REQUEST = "request.json"
 _LOOK_SECONDS = 1.0
+_MOST_TEXT = 500
 
 
 def supervise(
@@ -29,7 +31,7 @@ def supervise(
 
     Args:
         folder: the stack's, with `request.json`.
-        told: is called after each request: with the error, if it could not be met.
+        told: is called after each request: with the error, if it could not be met; what runs goes on.
         bound_to: a process with whose end this ends, too.
     """
     again: SimpleQueue[None] = SimpleQueue()
@@ -50,9 +52,18 @@ def _meet(stack: Stack) -> BitlakeError | None:
     request = json.loads((stack.folder / REQUEST).read_text())
     try:
         stack.up(Wanted.read(request["wanted"]), request["id"])
-    except BitlakeError as error:
-        return error
+    except Exception as error:  # noqa: BLE001 - told to who asked; what runs must not end with it
+        told = error if isinstance(error, BitlakeError) else _fault(error)
+        stack.failed(request["id"], told)
+        return told
     return None
+
+
+def _fault(error: Exception) -> BitlakeError:
+    """An error that nobody raised on purpose, in short."""
+    fault = BitlakeError(f"{type(error).__name__}: {str(error)[:_MOST_TEXT]}")
+    fault.__cause__ = error
+    return fault
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
@@ -65,6 +76,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def _log(stack: Stack, error: BitlakeError | None) -> None:
     names = ", ".join(stack.servers)
     print(time.strftime("%FT%TZ", time.gmtime()), error or f"ready: {names}", flush=True)
+    if error is not None and error.category is Category.INTERNAL:
+        traceback.print_exception(error)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Trino(Server):
         postgres: PostgreSQL | None = None,
     ) -> None:
         super().__init__(name, folder, ports)
-        self._heap = heap
+        self.memory = heap
         self._files = files
         self._postgres = postgres
 
@@ -75,7 +75,7 @@ class Trino(Server):
             "node.internal-address": HOST,
             "node.bind-ip": HOST,
         }
-        options = [f"-Xmx{self._heap}", *_JAVA, *(f"-D{name}={value}" for name, value in properties.items())]
+        options = [f"-Xmx{self.memory}", *_JAVA, *(f"-D{name}={value}" for name, value in properties.items())]
         path = f"{_distribution() / 'lib'}/*"
         return Command([java(25), *options, "-cp", path, "io.trino.server.TrinoServer"])
 

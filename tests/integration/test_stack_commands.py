@@ -34,7 +34,29 @@ class Place:
         return [str(Path(sys.executable).with_name("bitlake")), "stack", *arguments]
 
     def run(self, *arguments: str, fails: bool = False) -> str:
-        done = subprocess.run(
+        """What a command prints, or its error."""
+        done = self._done(*arguments)
+        assert done.returncode == (1 if fails else 0), done.stderr
+        return done.stderr if fails else done.stdout
+
+    def said(self, *arguments: str) -> str:
+        """What a command that succeeds says on standard error."""
+        done = self._done(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command in the background."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _done(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
             capture_output=True,
@@ -42,8 +64,6 @@ class Place:
             timeout=300,
             check=False,
         )
-        assert done.returncode == (1 if fails else 0), done.stderr
-        return done.stderr if fails else done.stdout
 
     def rows(self, *arguments: str) -> dict[str, dict[str, Any]]:
         """What `up` or `status` says, by server."""
@@ -182,3 +202,68 @@ def test_a_stack_bound_to_a_process_ends_with_it(place: Place) -> None:
     subprocess.run([sys.executable, "-c", script, str(place.stack)], check=True, timeout=120)
     wait_until(lambda: not place.left(), "all processes to end", 60)
     wait_until(lambda: Background(place.stack).supervisor is None, "the supervisor to end", 60)
+
+
+def test_commands_at_once_take_turns(place: Place) -> None:
+    ups = [place.begin("up", "--only", only) for only in ("seaweedfs", "postgres")]
+    said = [up.communicate(timeout=120)[1] for up in ups]
+    assert [up.returncode for up in ups] == [0, 0], said
+    assert sum("waits until it is done" in one for one in said) == 1
+    assert _health(place.rows("status")) == {"seaweedfs": "healthy", "postgres": "healthy"}
+
+    place.run("down", "--only", "postgres")
+    up = place.begin("up", "--only", "postgres")
+    assert up.stderr is not None
+    assert "Starting" in up.stderr.readline()
+    down = place.run("down", "--delete-data", "--output", "json")
+    assert json.loads(down) == {"stopped": True, "deleted": True}
+    up.communicate(timeout=60)
+    assert up.returncode == 0
+    assert not place.left()
+    assert not place.stack.exists()
+
+
+def test_a_tool_that_fails_ends_no_other_server(place: Place) -> None:
+    first = place.rows("up", "--only", "seaweedfs")
+    (place.stack / "postgres" / "data" / "foreign").mkdir(parents=True)
+    said = place.run("up", "--only", "postgres", fails=True)
+    assert "initdb failed" in said
+    assert "not empty" in said
+    assert place.rows("status")["seaweedfs"] == first["seaweedfs"]
+
+
+def test_what_another_command_asks_for_in_vain_does_not_end_the_one_in_the_foreground(place: Place) -> None:
+    with place.begin("up", "--only", "postgres", "--foreground", "--output", "json") as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        (place.stack / "seaweedfs").write_text("")
+        assert "FileExistsError" in place.run("up", "--only", "seaweedfs", fails=True)
+        assert place.rows("status")["postgres"]["health"] == "healthy"
+        command.terminate()
+
+
+def test_another_catalog_is_told(place: Place) -> None:
+    assert "catalog" not in place.said("up", "--only", "seaweedfs")
+    assert "tables of the rest catalog are not in it" in place.said("up", "--catalog", "postgres")
+    assert "type: sql" in (place.folder / "lake.yaml").read_text()
+    assert "catalog" not in place.said("up")
+
+
+def test_more_memory_is_for_task_managers_that_are_started(place: Place) -> None:
+    place.run("up", "--only", "flink", "--task-manager-memory", "1g")
+    said = place.said("up", "--task-manager-memory", "1200m", "--task-managers", "2")
+    assert "flink-taskmanager-1 (1g)" in said
+    assert "flink-taskmanager-2" not in said
+    rows = place.rows("status")
+    first, second = (_direct_memory(rows[f"flink-taskmanager-{number}"]["pid"]) for number in (1, 2))
+    assert 0 < first < second
+    os.kill(rows["flink-taskmanager-1"]["pid"], signal.SIGKILL)
+    wait_until(lambda: _health(place.rows("status"))["flink-taskmanager-1"] == "ended", "the end to be seen")
+    assert _direct_memory(place.rows("up")["flink-taskmanager-1"]["pid"]) == second
+
+
+def _direct_memory(pid: int) -> int:
+    """The bytes that Java was given beside its heap: they grow with the whole."""
+    option = b"-XX:MaxDirectMemorySize="
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return next(int(word.removeprefix(option)) for word in words if word.startswith(option))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import Unavailable
 from stack import processes
 from stack.processes import Command, Identity
 from tests.kafka_broker import wait_until
@@ -81,3 +82,10 @@ def test_a_program_that_refuses_root_runs_as_another_user(tmp_path: Path) -> Non
     )
     assert printed.split() == ["1000", "mine"]
     assert (tmp_path / "new").stat().st_uid == 0
+
+
+def test_a_tool_that_fails_says_why_and_not_where_in_its_code(tmp_path: Path) -> None:
+    script = "printf 'the sum is too large\\n\\tat org.Calculator.sum\\ncaused by x' >&2; exit 1"
+    with pytest.raises(Unavailable) as caught:
+        processes.run(Command(["/bin/sh", "-c", script]), tmp_path)
+    assert caught.value.message == "sh failed: the sum is too large"
