@@ -60,7 +60,10 @@ class Rescaling:
             log.warning("it has a parallelism of %d already: nothing was done", parallelism)
             return _told(before.jobs[-1], parallelism)
         self._cluster.require_slots(parallelism, held=before.parallelism)
-        with Submitter(self._config, before.datasets, ["--successor"], parallelism) as successor, _told_of():
+        with (
+            Submitter(self._config, before.datasets, ["--successor"], parallelism) as successor,
+            _interruption_told(),
+        ):
             successor.prepared()
             begun = time.monotonic()
             stopped = stop_for_successor(self._lake, before.jobs[-1])
@@ -107,7 +110,7 @@ def _alone(config: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_of() -> Iterator[None]:
+def _interruption_told() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:

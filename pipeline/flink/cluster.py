@@ -24,6 +24,7 @@ from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.flink.errors import for_people
 
 ENDED = ("FINISHED", "CANCELED", "FAILED")
+_JOBS = "/jobs/overview"
 _POLL_SECONDS = 0.1
 _REFRESH_SECONDS = 5.0
 
@@ -58,7 +59,7 @@ class Cluster:
             return None
 
     def _job(self, job: str) -> dict[str, Any]:
-        jobs = self._ask("GET", "/jobs/overview")["jobs"]
+        jobs = self._ask("GET", _JOBS)["jobs"]
         try:
             return next(dict(one) for one in jobs if one["jid"] == job)
         except StopIteration:
@@ -89,23 +90,13 @@ class Cluster:
         """Stop a job where it is; its last checkpoint stays."""
         self._ask("PATCH", f"/jobs/{job}")
 
-    def stop(
-        self,
-        job: str,
-        folder: str | None,
-        *,
-        drain: bool = False,
-        running: float = 120.0,
-        patience: float = 600.0,
-    ) -> str:
+    def stop(self, job: str, *, running: float = 120.0, patience: float = 600.0) -> str:
         """Stop a job with a savepoint, in RocksDB's own format: sooner written and read; where that is.
 
         One that Flink is starting again is waited for: there is no savepoint before all its tasks run.
 
         Args:
             job: its id.
-            folder: for the savepoint, if not as Flink is configured.
-            drain: end its input before.
             running: seconds for all its tasks to run.
             patience: seconds for the savepoint.
 
@@ -114,8 +105,7 @@ class Cluster:
             BitlakeError: the savepoint failed; the job goes on.
         """
         self.wait_running(job, running)
-        body = {"drain": drain, "formatType": "NATIVE", **({"targetDirectory": folder} if folder else {})}
-        trigger = self._ask("POST", f"/jobs/{job}/stop", body)["request-id"]
+        trigger = self._ask("POST", f"/jobs/{job}/stop", {"formatType": "NATIVE"})["request-id"]
         return self._savepoint(job, trigger, patience)
 
     def _savepoint(self, job: str, trigger: str, patience: float) -> str:
@@ -233,7 +223,7 @@ class Cluster:
                 f"Flink does not answer at {self.url} ({type(error).__name__})",
                 next_step="check rest.address and rest.port under flink in lake.yaml, and the cluster",
             ) from error
-        if answer.status_code == 404 and path.startswith("/jobs/"):
+        if answer.status_code == 404 and path.startswith("/jobs/") and path != _JOBS:
             raise UnknownJob(f"{self.url}{path}: not known", next_step="see the jobs at " + self.url)
         try:
             told = answer.json() if answer.content else {}

@@ -146,7 +146,7 @@ def _state(cluster: Cluster, job: str, lake: LakeConfig) -> str | None:
 
 
 def _stopped(cluster: Cluster, job: str) -> str:
-    place = cluster.stop(job, None, running=_RUNNING_SECONDS, patience=_SAVEPOINT_SECONDS)
+    place = cluster.stop(job, running=_RUNNING_SECONDS, patience=_SAVEPOINT_SECONDS)
     ended = cluster.wait(job, patience=_SAVEPOINT_SECONDS)
     if ended != "FINISHED":
         raise BitlakeError(f"job {job} ended as {ended} after its savepoint: {cluster.reason(job)}")

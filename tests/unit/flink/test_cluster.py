@@ -61,7 +61,7 @@ def test_a_job_that_is_started_again_is_waited_for_before_it_is_stopped(
         {"request-id": "7"},
         {"status": {"id": "COMPLETED"}, "operation": {"location": "s3://here"}},
     )
-    assert flink.stop("job", None) == "s3://here"
+    assert flink.stop("job") == "s3://here"
     assert [method for method, _ in asked] == ["GET", "GET", "GET", "POST", "GET"]
     assert asked[3][1].endswith("/jobs/job/stop")
 
@@ -72,7 +72,7 @@ def test_of_a_savepoint_that_fails_the_innermost_cause_is_told(
     failed = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": TRACE}}}
     answering(monkeypatch, tasks("RUNNING", 2, 2), {"request-id": "7"}, failed)
     with pytest.raises(BitlakeError, match=r"failed: org\.apache\S+CheckpointException: expired\n"):
-        flink.stop("job", None)
+        flink.stop("job")
 
 
 def test_why_a_job_has_just_failed_is_asked_until_it_is_told(
