@@ -1,6 +1,5 @@
 """Another parallelism for a job that runs: its successor is made before it is stopped."""
 
-import fcntl
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pipeline.config import DatasetConfig, LakeConfig
 from pipeline.errors import BitlakeError, Refused
 from pipeline.flink.cluster import Cluster
 from pipeline.flink.job import Job, running, stop_for_successor
+from stack.turns import locked
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +100,8 @@ class Rescaling:
 def _alone(config: Path) -> Iterator[None]:
     """One at a time by a lake.yaml: of two at once neither might get its savepoint."""
     with config.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Refused(
-                f"another rescale by {config} is at work", next_step="try again when it has ended"
-            ) from error
+        if not locked(file):
+            raise Refused(f"another rescale by {config} is at work", next_step="try again when it has ended")
         yield
 
 

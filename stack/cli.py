@@ -186,8 +186,10 @@ def _tell_what_keeps_its_memory(stack: "Background", asked: Asked) -> None:
         (TaskManager.kind, "flink", asked.task_manager_memory),
         (Trino.kind, "trino", asked.trino_memory),
     ):
+        if memory is None:
+            continue
         kept = [one for one in stack.servers() if one.name.startswith(kind) and one.memory != memory]
-        if memory and kept:
+        if kept:
             names = ", ".join(f"{one.name} ({one.memory})" for one in kept)
             _say(
                 f"These keep the memory they have: {names}. "

@@ -4,7 +4,6 @@ with Stack(folder, Wanted(only=("kafka", "seaweedfs"))) as stack:
     stack.kafka.addresses()["bootstrap.servers"]
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from stack.postgres import PostgreSQL
 from stack.seaweedfs import SeaweedFS
 from stack.server import Server
 from stack.trino import Trino
+from stack.turns import locked
 
 STATE = "state.json"
 _LOCK = "lock"
@@ -160,11 +160,9 @@ def _plain(process: processes.Identity | None) -> dict[str, int] | None:
 
 def _locked(file: Path) -> IO[str]:
     opened = file.open("w")
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    if not locked(opened):
         opened.close()
-        raise already_runs(file.parent) from error
+        raise already_runs(file.parent)
     return opened
 
 

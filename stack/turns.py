@@ -20,7 +20,7 @@ def turn(file: Path, waits: Callable[[], None]) -> Iterator[None]:
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as opened:
-            if not _locked(opened):
+            if not locked(opened):
                 if not told:
                     waits()
                 told = True
@@ -30,7 +30,8 @@ def turn(file: Path, waits: Callable[[], None]) -> Iterator[None]:
                 return
 
 
-def _locked(opened: IO[str]) -> bool:
+def locked(opened: IO[str]) -> bool:
+    """Take the lock of an open file, if nobody has it, until the file is closed; whether that was so."""
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

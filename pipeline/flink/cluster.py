@@ -4,29 +4,21 @@ How a job stands is asked of ``/jobs/overview``: what ``/jobs/ID`` and the pages
 seconds old (``web.refresh-interval``).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 import requests
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    retry_if_result,
-    stop_after_delay,
-    stop_never,
-    wait_fixed,
-)
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, stop_never, wait_fixed
 
 from pipeline.errors import BitlakeError, Refused, Unavailable
-from pipeline.flink.errors import for_people
+from pipeline.flink.errors import cause
 
 ENDED = ("FINISHED", "CANCELED", "FAILED")
 _JOBS = "/jobs/overview"
 _POLL_SECONDS = 0.1
 _REFRESH_SECONDS = 5.0
+Told = TypeVar("Told")
 
 
 class Cluster:
@@ -67,17 +59,16 @@ class Cluster:
 
     def failure(self, job: str) -> str:
         """Why a job failed last; of one that has just failed, Flink may tell so a little later."""
-        retrying = Retrying(
-            retry=retry_if_result(lambda told: told is None),
-            stop=stop_after_delay(_REFRESH_SECONDS),
-            wait=wait_fixed(_POLL_SECONDS),
-            retry_error_callback=lambda _: "not known",
+        newest = _polled(
+            lambda: _newest(self._ask("GET", f"/jobs/{job}/exceptions")),
+            lambda told: told is not None,
+            _REFRESH_SECONDS,
         )
-        return str(retrying(lambda: _newest(self._ask("GET", f"/jobs/{job}/exceptions"))))
+        return newest or "not known"
 
     def reason(self, job: str) -> str:
-        """Why a job failed last, in a line: the innermost cause, without places in the code."""
-        return _cause(for_people(self.failure(job)))
+        """Why a job failed last, in a line."""
+        return cause(self.failure(job))
 
     def wait_failed(self, job: str, patience: float = 120.0) -> str:
         """Wait until a job has failed for good; why."""
@@ -109,15 +100,15 @@ class Cluster:
         return self._savepoint(job, trigger, patience)
 
     def _savepoint(self, job: str, trigger: str, patience: float) -> str:
-        retrying = Retrying(
-            retry=retry_if_result(lambda told: told["status"]["id"] != "COMPLETED"),
-            stop=stop_after_delay(patience),
-            wait=wait_fixed(_POLL_SECONDS),
-        )
-        told = retrying(self._ask, "GET", f"/jobs/{job}/savepoints/{trigger}")["operation"]
-        if "failure-cause" in told:
+        told = _polled(
+            lambda: self._ask("GET", f"/jobs/{job}/savepoints/{trigger}"),
+            lambda told: told["status"]["id"] == "COMPLETED",
+            patience,
+        ).get("operation", {})
+        if "location" not in told:
+            trace = told.get("failure-cause", {}).get("stack-trace", f"it took more than {patience:.0f} s")
             raise BitlakeError(
-                f"the savepoint of job {job} failed: {_cause(told['failure-cause'].get('stack-trace', ''))}",
+                f"the savepoint of job {job} failed: {cause(trace)}",
                 next_step="see the JobManager's log; the job goes on unless it failed as well",
             )
         return str(told["location"])
@@ -147,18 +138,17 @@ class Cluster:
             BitlakeError: it is in none of them after `patience` seconds.
         """
 
-        def given_up(_: RetryCallState) -> str:
-            raise BitlakeError(f"job {job} is still not {' or '.join(states).lower()} after {patience} s")
+        def state() -> str | None:
+            try:
+                return str(self._job(job)["state"])
+            except Unavailable:
+                return None
 
-        stop = stop_after_delay(patience) if patience else stop_never
-        retrying = Retrying(
-            retry=retry_if_result(lambda state: state not in (*states, *ENDED))
-            | retry_if_exception_type(Unavailable),
-            stop=stop,
-            wait=wait_fixed(_POLL_SECONDS),
-            retry_error_callback=given_up,
-        )
-        return str(retrying(lambda: self._job(job)["state"]))
+        wanted = {*states, *ENDED}
+        found = _polled(state, lambda state: state in wanted, patience)
+        if found not in wanted:
+            raise BitlakeError(f"job {job} is still not {' or '.join(states).lower()} after {patience} s")
+        return str(found)
 
     def wait_running(self, job: str, patience: float = 120.0) -> None:
         """Wait until every task of a job runs.
@@ -175,17 +165,11 @@ class Cluster:
             tasks = told["tasks"]
             return bool(tasks["running"] + tasks["finished"] == tasks["total"])
 
-        try:
-            Retrying(
-                retry=retry_if_result(lambda done: not done),
-                stop=stop_after_delay(patience),
-                wait=wait_fixed(_POLL_SECONDS),
-            )(ready)
-        except RetryError as error:
+        if not _polled(ready, bool, patience):
             raise NotRunning(
                 f"job {job} did not run within {patience:.0f} s",
                 next_step=f"see that the cluster has slots for it: {self.url}",
-            ) from error
+            )
 
     def require_slots(self, wanted: int, held: int = 0, patience: float = 0.0) -> None:
         """See that the cluster has room for a job.
@@ -198,20 +182,10 @@ class Cluster:
         Raises:
             Refused: it has not.
         """
-
-        def found() -> int | None:
-            free = self.slots()
-            return None if free is None or free + held >= wanted else free + held
-
-        lacking = Retrying(
-            retry=retry_if_result(lambda slots: slots is not None),
-            stop=stop_after_delay(patience),
-            wait=wait_fixed(_POLL_SECONDS),
-            retry_error_callback=lambda last: last.outcome.result() if last.outcome else None,
-        )(found)
-        if lacking is not None:
+        free = _polled(self.slots, lambda free: free is None or free + held >= wanted, patience)
+        if free is not None and free + held < wanted:
             raise Refused(
-                f"the cluster has {lacking} slots for the job, not {wanted}",
+                f"the cluster has {free + held} slots for the job, not {wanted}",
                 next_step="start more TaskManagers first, or give a smaller --parallelism",
             )
 
@@ -247,16 +221,26 @@ class NotRunning(BitlakeError):
     """A job does not run, or not all of its tasks do."""
 
 
+def _polled(ask: Callable[[], Told], done: Callable[[Told], bool], patience: float | None) -> Told:
+    """What is told as soon as it is `done`, or last before `patience` seconds are over (None: never)."""
+
+    def last(state: RetryCallState) -> Told:
+        assert state.outcome is not None
+        found: Told = state.outcome.result()
+        return found
+
+    retrying = Retrying(
+        retry=retry_if_result(lambda told: not done(told)),
+        stop=stop_never if patience is None else stop_after_delay(patience),
+        wait=wait_fixed(_POLL_SECONDS),
+        retry_error_callback=last,
+    )
+    return retrying(ask)
+
+
 def _newest(told: Mapping[str, Any]) -> str | None:
     entries = told.get("exceptionHistory", {}).get("entries", [])
     return told.get("root-exception") or (str(entries[0]["stacktrace"]) if entries else None)
-
-
-def _cause(trace: str) -> str:
-    """The innermost cause that a Java stack trace tells, without the places."""
-    lines = trace.strip().splitlines()
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return [*lines[:1], *causes][-1][:500] if lines else "not known"
 
 
 def _first(text: str) -> str:

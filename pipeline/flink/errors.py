@@ -58,9 +58,11 @@ class OtherVersion(Refused):
         )
 
 
-def for_people(failure: str) -> str:
-    """A failure without what is for `new_fields` alone."""
-    return re.sub(f" <{_MARK} .*? {_MARK}>", "", failure, flags=re.DOTALL)
+def cause(failure: str) -> str:
+    """The innermost cause in a Java stack trace, without places and what is for `new_fields` alone."""
+    lines = re.sub(f" <{_MARK} .*? {_MARK}>", "", failure, flags=re.DOTALL).strip().splitlines()
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return [*lines[:1], *causes][-1][:500] if lines else "not known"
 
 
 def new_fields(failure: str) -> list[Grown]:

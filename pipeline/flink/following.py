@@ -6,7 +6,7 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_result, wait_fi
 
 from pipeline.errors import BitlakeError, Unavailable
 from pipeline.flink.cluster import ENDED, Cluster
-from pipeline.flink.errors import new_fields
+from pipeline.flink.errors import cause, new_fields
 
 _POLL_SECONDS = 1.0
 
@@ -52,7 +52,5 @@ class Following:
             return None
         why = self._cluster.failure(job)
         if not new_fields(why):
-            raise BitlakeError(
-                f"job {job} failed: {self._cluster.reason(job)}", next_step="see the TaskManagers' logs"
-            )
+            raise BitlakeError(f"job {job} failed: {cause(why)}", next_step="see the TaskManagers' logs")
         return False

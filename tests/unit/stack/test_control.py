@@ -11,7 +11,7 @@ from stack.control import Background
 from stack.flink import TaskManager
 from stack.flink_home import FlinkHome, FlinkOptions
 from stack.plan import Catalog, Wanted
-from stack.turns import _locked, turn
+from stack.turns import locked, turn
 from tests.kafka_broker import wait_until
 
 
@@ -65,7 +65,7 @@ def test_who_waited_while_the_folder_was_removed_has_a_turn_of_its_own(backgroun
         assert background.delete()
     assert entered.wait(30)
     with (background.folder / "turn").open() as there:
-        assert not _locked(there)  # it is the second's
+        assert not locked(there)  # it is the second's
     leave.set()
     other.join(30)
 
