@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.submitting import submitted
-from pipeline.cli.options import answering, settings
+from pipeline.cli.options import TakeOver, answering, settings
 from pipeline.cli.running import stopped_by_signals
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def _submit(
             "--wait", help="Stay until the job ends; evolve the tables when the stream has new fields."
         ),
     ] = False,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="Take datasets from a writer that has died with its lease.")
-    ] = False,
+    take_over: TakeOver = False,
     from_savepoint: Annotated[
         str | None, typer.Option(metavar="PLACE", help="Go on from this savepoint or checkpoint.")
     ] = None,

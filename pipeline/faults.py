@@ -27,6 +27,8 @@ CHECKPOINT_POINTS = ("before-keys", "between-keys", "after-keys")
 """Points of the state's checkpoint: before the keys, between them and dropping the log, after it."""
 SHRINK_POINTS = ("after-shrinking",)
 """Points of cold keys leaving memory, after the checkpoint that goes before."""
+CLAIM_POINTS = ("between-claims",)
+"""Points of taking a dataset: the writer token was raised in one of its tables."""
 SETTLE_POINTS = ("before-settling", "after-settling")
 """Points of finishing or forgetting the epoch that the last process left half done."""
 REBUILD_POINTS = ("after-clearing", "after-rebuilt-table", "before-rebuilt-mark", "after-rebuilt-mark")
@@ -35,6 +37,7 @@ LOAD_POINTS = ("after-new-table", "before-report")
 """Points of a load outside its epochs: a table was created; all is committed, but the caller not told."""
 POINTS = (
     *LOAD_POINTS,
+    *CLAIM_POINTS,
     *SETTLE_POINTS,
     *REBUILD_POINTS,
     *EPOCH_POINTS,

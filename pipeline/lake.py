@@ -75,6 +75,7 @@ class Lake:
         files: Sequence[str | Path],
         *,
         envelope: bool = False,
+        take_over: bool = False,
         watcher: "Watcher | None" = None,
     ) -> "Summary":
         """Load JSON Lines files; an unfinished load of the same files goes on where it was.
@@ -83,6 +84,7 @@ class Lake:
             dataset: its name.
             files: paths, also of .gz and .zst files; ``-`` is standard input.
             envelope: each line is ``{"timestamp": ..., "key": ..., "value": ...}``.
+            take_over: take the dataset from a writer that holds it: that one commits nothing more.
             watcher: is told how it gets on.
 
         Returns:
@@ -91,13 +93,14 @@ class Lake:
         Raises:
             BadInput: the dataset is not known, or a file can't be read, or holds envelopes and is not said
                 to; what came before it is committed.
+            Refused: another writer holds the dataset, or took it over meanwhile.
             Unavailable: the catalog or the warehouse does not answer.
         """
         from pipeline.engine.load import Engine
 
         self.config.dataset(dataset)
         with Engine(self.config) as engine:
-            return engine.load_files(dataset, files, envelope=envelope, watcher=watcher)
+            return engine.load_files(dataset, files, envelope=envelope, take_over=take_over, watcher=watcher)
 
     def run(
         self,
@@ -145,7 +148,11 @@ class Lake:
             return self.load_files(dataset, [file])
 
     def replay_dead_letters(
-        self, wanted: "Wanted | None" = None, *, watcher: "Watcher | None" = None
+        self,
+        wanted: "Wanted | None" = None,
+        *,
+        take_over: bool = False,
+        watcher: "Watcher | None" = None,
     ) -> "Summary":
         """Apply dead letters again, by dataset, partition and offset, as lake.yaml says today.
 
@@ -154,6 +161,7 @@ class Lake:
 
         Args:
             wanted: which of them; all that wait by default.
+            take_over: take datasets from writers that hold them.
             watcher: is told how it gets on.
 
         Raises:
@@ -174,7 +182,7 @@ class Lake:
         with Engine(self.config) as engine:
             for dataset in datasets:
                 waiting = partial(self._waiting, replace(wanted, dataset=dataset))
-                summary += engine.replay(dataset, waiting, watcher=watcher)
+                summary += engine.replay(dataset, waiting, take_over=take_over, watcher=watcher)
         return summary
 
     def asof(

@@ -17,7 +17,8 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Snapshot
 
 from pipeline.schema import END_OF_TIME_US, TableSchema
-from pipeline.sink.epoch import DATASET, EPOCH, Position, lineage
+from pipeline.sink.epoch import DATASET, EPOCH, Position
+from pipeline.sink.ledger import CLAIM, lineage
 from pipeline.sink.scan import read_task
 
 P = ParamSpec("P")
@@ -86,11 +87,15 @@ class Written:
     def epochs(self) -> list[tuple[Snapshot, Position]]:
         """The snapshots that carry the dataset's epochs, the oldest first."""
         found = []
-        for snapshot in lineage(self.table.metadata):
+        for snapshot in reversed(list(lineage(self.table.metadata, self._dataset))):
             summary = snapshot.summary.additional_properties if snapshot.summary else {}
-            if summary.get(DATASET) == self._dataset and EPOCH in summary:
-                found.append((snapshot, Position.from_summary(summary)))
-        return found[::-1]
+            if summary.get(DATASET) != self._dataset or EPOCH not in summary:
+                continue
+            position = Position.from_summary(summary)
+            # Who claims a dataset says its position again: that counts where the epoch's snapshot was expired.
+            if CLAIM not in summary or all(position != other for _, other in found):
+                found.append((snapshot, position))
+        return found
 
     def rows(self, snapshot: Snapshot | None = None) -> list[Version]:
         """All rows of a snapshot, by default the current one; each file is read once."""

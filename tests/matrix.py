@@ -1,7 +1,8 @@
-"""Writes docs/invariants.md: which invariant is proven after which fault, from the tests' own markers.
+"""Writes docs/invariants.md and docs/fencing.md from the tests' own markers.
 
-``python -m tests.matrix`` collects the tests marked with ``fault`` and writes the page. A marker's claim is
-held by `tests.faults.conftest`: a test that did not check an invariant that its marker names fails.
+``python -m tests.matrix`` collects the tests marked with ``fault`` and ``fencing`` and writes the pages. What a
+``fault`` marker claims is held by `tests.faults.conftest`: a test that did not check an invariant that its
+marker names fails.
 """
 
 import sys
@@ -14,7 +15,8 @@ import pytest
 
 from tests.invariants import INVARIANTS
 
-PAGE = Path(__file__).parents[1] / "docs" / "invariants.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, FENCING_PAGE = DOCS / "invariants.md", DOCS / "fencing.md"
 
 KILL, KILL_TWICE, KILL_RECOVERY = (
     "kill -9 at each fault point",
@@ -66,6 +68,9 @@ FAULTS = (
 )
 """Every fault that bitlake promises to survive."""
 
+ALIVE, STALLED, DEAD, HALF = "alive", "stalled", "dead", "committed half an epoch"
+"""States of a writer when another one takes its dataset."""
+
 _HEAD = """\
 # What holds after which fault
 
@@ -101,11 +106,13 @@ class Claims:
     Attributes:
         cases: per fault and invariant, how many test cases.
         tests: per fault, how many cases each test function has: those that are quick, and all.
+        meetings: per first writer, successor and state of the first, how many cases.
     """
 
     def __init__(self) -> None:
         self.cases: dict[tuple[str, str], int] = defaultdict(int)
         self.tests: dict[str, dict[str, Cases]] = defaultdict(lambda: defaultdict(Cases))
+        self.meetings: dict[tuple[str, str, str], Cases] = defaultdict(Cases)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -117,6 +124,10 @@ class Claims:
                 found = self.tests[fault][item.nodeid.partition("[")[0]]
                 found.all += 1
                 found.quick += item.get_closest_marker("long") is None
+            for marker in item.iter_markers("fencing"):
+                met = self.meetings[marker.args]
+                met.all += 1
+                met.quick += item.get_closest_marker("long") is None
 
 
 def claims_of(item: pytest.Item) -> Iterable[tuple[str, tuple[str, ...]]]:
@@ -144,16 +155,50 @@ def page(cells: Mapping[tuple[str, str], int], tests: Mapping[str, Mapping[str, 
     return "\n".join(parts) + "\n"
 
 
+_FENCING_HEAD = """\
+# Who meets whom
+
+Written by `python -m tests.matrix` from the tests' markers. A writer holds a dataset; another one takes it. Each
+number says how many test cases make the two meet so. Afterwards every record is in every table once, and whoever lost
+the dataset has committed nothing more. `make test` runs those that are quick, `make test-faults` all of them.
+[Decision 0019](decisions/0019-writer-tokens.md) tells how it works.
+
+- *alive*: it works on while its successor does; *stalled*: it was stopped, and goes on afterwards; *dead*: it was
+  killed; *half an epoch*: it had committed an epoch (a job: a checkpoint) to some tables only.
+- The tests: `tests/faults/test_fencing.py` (embedded writers: on SQLite, and some of the cases on PostgreSQL and
+  on a REST catalog, too), `tests/integration/flink/test_fencing.py` (jobs, on a REST catalog).
+- Chance is in `tests/faults/simulation/rivals.py`: two writers live at once, are killed, stalled and cut off.
+"""
+
+
+def fencing_page(meetings: Mapping[tuple[str, str, str], Cases]) -> str:
+    """The page about pairs of writers."""
+    states = (ALIVE, STALLED, DEAD, HALF)
+    rows = [["first", "successor", *states], ["---"] * (2 + len(states))]
+    for first, successor in sorted({(first, successor) for first, successor, _ in meetings}):
+        cases = [meetings.get((first, successor, state), Cases()) for state in states]
+        rows.append([first, successor, *(_told(found) for found in cases)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{_FENCING_HEAD}\n{table}\n"
+
+
+def _told(cases: Cases) -> str:
+    if not cases.all:
+        return "-"
+    return f"{cases.all} ({cases.quick} quick)" if cases.quick else str(cases.all)
+
+
 def _cell(cases: int) -> str:
     return str(cases) if cases else "**missing**"
 
 
 def main() -> int:
-    """Collect all tests and write the page."""
+    """Collect all tests and write the pages."""
     claims = Claims()
     status = pytest.main(["--collect-only", "-q", "-q", "--no-header", "tests"], plugins=[claims])
     if status == pytest.ExitCode.OK:
         PAGE.write_text(page(claims.cases, claims.tests))
+        FENCING_PAGE.write_text(fencing_page(claims.meetings))
     return int(status)
 
 

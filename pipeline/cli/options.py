@@ -30,6 +30,12 @@ Logs = Annotated[
     typer.Option("--log-format", help="How logs look (BITLAKE_LOG=json does the same).", show_default=False),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where in the code an error comes from.")]
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over", help="Take the dataset from the writer that holds it: that one commits nothing more."
+    ),
+]
 OutputFormat = Annotated[Format, typer.Option("--output", help="How the answer is printed.")]
 _COMMON = {"config": Config, "verbose": Verbose, "quiet": Quiet, "log_format": Logs, "debug": Debug}
 _DEFAULTS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import settings
+from pipeline.cli.options import TakeOver, settings
 from pipeline.cli.starting import import_engine
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def run(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop where the topics end at the start.")
     ] = False,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="Take datasets from a writer that has died with its lease.")
-    ] = False,
+    take_over: TakeOver = False,
     metrics_port: Annotated[
         int | None,
         typer.Option(

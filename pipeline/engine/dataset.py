@@ -1,8 +1,6 @@
 """One dataset being written: decoder, timelines and committer, and the epoch between them."""
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,14 +32,13 @@ from pipeline.engine.outgoing import Outgoing
 from pipeline.engine.patience import Patience
 from pipeline.engine.progress import Progress
 from pipeline.engine.rebuild import read_back
-from pipeline.engine.recover import make_anew, restore, settle, wait_for_flink
+from pipeline.engine.recover import claim, complete, make_anew, restore, settle
 from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import Timelines
 from pipeline.engine.watching import Committed, StateCounts
 from pipeline.schema import DatasetSchema
-from pipeline.sink.holder import this_process
 from pipeline.sink.lake_sink import LakeSink
-from pipeline.sink.lease import Tenant
+from pipeline.sink.lease import SECONDS, Tenant
 from pipeline.sink.tables import Mode
 from pipeline.source.block import Block
 from pipeline.source.kafka import NO_TIMESTAMP, KafkaBlock
@@ -76,8 +73,7 @@ class Terms:
         share: how many datasets share the process's memory.
         memory: what epochs hold of it; None: the dataset is alone.
         patience: how long servers that are away are waited for.
-        lease_seconds: how long an epoch keeps other writers away; 0: they are only kept from this epoch.
-        take_over: the dataset is taken from another writer.
+        take_over: the dataset is taken from another writer, also from one that seems to be alive.
         closely: epochs are to have a tally.
     """
 
@@ -85,7 +81,6 @@ class Terms:
     share: int = 1
     memory: EpochMemory | None = None
     patience: Patience = field(default_factory=Patience)
-    lease_seconds: float = 0.0
     take_over: bool = False
     closely: bool = False
 
@@ -121,13 +116,16 @@ class DatasetWriter:
         self._journal = Journal(backend, config.name)
         mode: Mode = config.mode.value
         partition_by = config.partitions
-        owner = None if terms.take_over else Journal.owner(backend)
-        make_anew(sink, self._journal, dataset_schema(config), owner, mode=mode, partition_by=partition_by)
+        owner = Journal.owner(backend)
+        if not terms.take_over:
+            sink.check_lease(dataset_schema(config), owner)
+        make_anew(sink, self._journal, dataset_schema(config), mode=mode, partition_by=partition_by)
         schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
-        _take_lease(sink, schema, Journal.owner(backend), terms)
+        claim(sink, schema, Tenant.here(owner, max(SECONDS, 3 * lake.commit.seconds)))
         self._outgoing = Outgoing.of(lake, config, terms.patience)
         with self._outgoing.closed_on_failure():
             settle(sink, self._journal, schema, self._outgoing)
+            complete(sink, schema)
             schema = sink.open(dataset_schema(config), mode=mode, partition_by=partition_by)
             self._patience = terms.patience
             self._timelines = Timelines(
@@ -421,15 +419,3 @@ class DatasetWriter:
             extra={"dataset": self._config.name, "keys": timelines.current.count, "bytes": timelines.used()},
         )
         timelines.freeze(self._memory)
-
-
-def _take_lease(sink: LakeSink, schema: DatasetSchema, owner: str, terms: Terms) -> None:
-    if not terms.take_over:
-        sink.check_lease(schema, owner)
-    flink = sink.held_by_flink(schema)
-    if terms.lease_seconds:
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
-        sink.take_lease(schema, Tenant(owner, holder, terms.lease_seconds, this_process()))
-    if flink:
-        sink.overtake_flink(schema)
-        wait_for_flink(sink, schema)

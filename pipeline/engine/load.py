@@ -57,7 +57,7 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         try:
             if self._sink is not None:
-                end_leases(self._sink)
+                end_claims(self._sink)
         finally:
             self._backend.close()
 
@@ -77,6 +77,7 @@ class Engine:
         files: Sequence[str | Path],
         *,
         envelope: bool = False,
+        take_over: bool = False,
         watcher: Watcher | None = None,
     ) -> Summary:
         """Load JSON Lines files in order; each is new records, but an unfinished load of them goes on.
@@ -85,6 +86,7 @@ class Engine:
             dataset: its name.
             files: paths; ``-`` is standard input.
             envelope: each line is ``{"timestamp": ..., "key": ..., "value": ...}``.
+            take_over: take the dataset from a writer that holds it.
             watcher: is told how it gets on.
 
         Raises:
@@ -92,11 +94,16 @@ class Engine:
                 committed.
             Unavailable: the catalog does not answer.
         """
-        told = watcher or Watcher()
-        return _Load(self._lake, self.open(), self._backend, dataset, envelope, told).run(files)
+        terms = Terms(envelope=envelope, take_over=take_over)
+        return _Load(self._lake, self.open(), self._backend, dataset, terms, watcher or Watcher()).run(files)
 
     def replay(
-        self, dataset: str, waiting: Callable[[], Iterable[pa.Table]], *, watcher: Watcher | None = None
+        self,
+        dataset: str,
+        waiting: Callable[[], Iterable[pa.Table]],
+        *,
+        take_over: bool = False,
+        watcher: Watcher | None = None,
     ) -> Summary:
         """Apply dead letters of a dataset again; those that become changes or no-ops are marked as replayed.
 
@@ -104,9 +111,12 @@ class Engine:
             dataset: its name.
             waiting: gives the letters, rows of `DEAD_LETTERS` by partition and offset. It is called when the
                 dataset is open and an epoch left half done is settled, so that none is replayed twice.
+            take_over: take the dataset from a writer that holds it.
             watcher: is told how it gets on.
         """
-        return Replay(self._lake, self.open(), self._backend, dataset, watcher or Watcher()).run(waiting)
+        terms = Terms(take_over=take_over)
+        replay = Replay(self._lake, self.open(), self._backend, dataset, terms, watcher or Watcher())
+        return replay.run(waiting)
 
     def run(
         self,
@@ -139,12 +149,12 @@ class Engine:
         return run.run(stop or threading.Event(), until_end=until_end)
 
 
-def end_leases(sink: LakeSink) -> None:
-    """Let go of all leases, unless the catalog has stalled: they end by themselves."""
+def end_claims(sink: LakeSink) -> None:
+    """Let go of all datasets, unless the catalog has stalled: leases end by themselves."""
     stopped = threading.Event()
     stopped.set()
     try:
-        apart(sink.end_leases, stopped, LEASES_SECONDS)
+        apart(sink.end_claims, stopped, LEASES_SECONDS)
     except Unavailable as error:
         log.warning("leases were not ended: %s", error.message)
 
@@ -158,14 +168,14 @@ class _Load:
         sink: LakeSink,
         backend: LocalState,
         dataset: str,
-        envelope: bool,
+        terms: Terms,
         watcher: Watcher,
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
-        self._dataset, self._records, self._envelope = dataset, 0, envelope
+        self._dataset, self._records, self._envelope = dataset, 0, terms.envelope
         self._config = lake.dataset(dataset)
         self._writer = DatasetWriter(
-            lake, self._config, sink, backend, committed=self._committed, terms=Terms(envelope=envelope)
+            lake, self._config, sink, backend, committed=self._committed, terms=terms
         )
 
     def run(self, files: Sequence[str | Path]) -> Summary:

@@ -16,6 +16,7 @@ from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import Position
 from pipeline.sink.flink_positions import InPart
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.lease import Tenant
 from pipeline.sink.tables import Mode
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ def make_anew(
     sink: LakeSink,
     journal: Journal,
     dataset: DatasetSchema,
-    owner: str | None,
     *,
     mode: Mode,
     partition_by: Sequence[str],
@@ -44,18 +44,12 @@ def make_anew(
 
     Args:
         sink, journal, dataset: the tables, the state and what lake.yaml says.
-        owner: whose lease may stand; None: anyone's.
         mode, partition_by: as `LakeSink.open` takes them.
-
-    Raises:
-        Leased: another writer has the dataset.
     """
     unfit = sink.unfit(dataset, mode=mode, partition_by=partition_by)
     intent = journal.intent()
     if not unfit or (intent is not None and intent.files is not None):
         return
-    if owner is not None and dataset.parent.identifier in unfit:
-        sink.check_lease(dataset, owner)
     log.warning(
         "its tables, which never held a row, are made anew",
         extra={"dataset": dataset.name, "because": next(why for why in unfit.values() if why)},
@@ -65,11 +59,24 @@ def make_anew(
     sink.drop(unfit)
 
 
-def wait_for_flink(sink: LakeSink, dataset: DatasetSchema) -> None:
-    """Wait until a Flink job that lost the lease has committed the rest of a checkpoint; it begins no other.
+def claim(sink: LakeSink, dataset: DatasetSchema, tenant: Tenant) -> None:
+    """Take a dataset from whoever wrote it last.
+
+    A Flink job that is fenced off begins no other checkpoint, but commits the rest of one that some tables
+    have: that is waited for.
 
     Raises:
-        InPart: it does not; it may have died.
+        InPart: it does not commit the rest; it may have died.
+    """
+    sink.claim(dataset, tenant)
+    wait_whole(sink, dataset)
+
+
+def wait_whole(sink: LakeSink, dataset: DatasetSchema) -> None:
+    """Wait while a checkpoint of a Flink job is in some tables only.
+
+    Raises:
+        InPart: it stays so.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(InPart),
@@ -78,6 +85,21 @@ def wait_for_flink(sink: LakeSink, dataset: DatasetSchema) -> None:
         reraise=True,
     )
     retrying(sink.positions, dataset)
+
+
+def complete(sink: LakeSink, dataset: DatasetSchema) -> None:
+    """Finish the last epoch of another writer, of another state, in all tables, and its dead letters.
+
+    The dataset is claimed: nobody else is at it.
+    """
+    for find in (sink.unfinished, sink.missing_letters):
+        if files := find(dataset):
+            epoch, tables = files.position.epoch, [part.identifier for part in files.tables]
+            log.warning(
+                "finishing an epoch of another writer",
+                extra={"dataset": dataset.name, "epoch": epoch, "tables": tables},
+            )
+            sink.commit(files)
 
 
 def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema, outgoing: Outgoing) -> None:
@@ -145,9 +167,6 @@ def restore(
     if tables is None:
         journal.clear()
         return beginning
-    if letters := sink.missing_letters(dataset):
-        log.info("finishing an epoch's dead letters", extra={"dataset": dataset.name, "epoch": tables.epoch})
-        sink.commit(letters)
     log.warning(
         "rebuilding the state from the tables", extra={"dataset": dataset.name, "epoch": tables.epoch}
     )

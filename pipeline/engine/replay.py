@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from pipeline.config import LakeConfig
-from pipeline.engine.dataset import DatasetWriter
+from pipeline.engine.dataset import DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.letters import in_parts
 from pipeline.engine.watching import Committed, Watcher
@@ -23,11 +23,17 @@ class Replay:
     """
 
     def __init__(
-        self, lake: LakeConfig, sink: LakeSink, backend: LocalState, dataset: str, watcher: Watcher
+        self,
+        lake: LakeConfig,
+        sink: LakeSink,
+        backend: LocalState,
+        dataset: str,
+        terms: Terms,
+        watcher: Watcher,
     ) -> None:
         self._summary, self._watcher, self._lock = Summary(), watcher, threading.Lock()
         config = lake.dataset(dataset)
-        self._writer = DatasetWriter(lake, config, sink, backend, committed=self._committed)
+        self._writer = DatasetWriter(lake, config, sink, backend, committed=self._committed, terms=terms)
 
     def run(self, waiting: Callable[[], Iterable[pa.Table]]) -> Summary:
         """Replay the letters that `waiting` gives; see `Engine.replay`."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pipeline.config import DatasetConfig, LakeConfig
 from pipeline.engine.arrival import topic_offsets
-from pipeline.engine.dataset import HEARTBEAT_SECONDS, DatasetWriter, Terms
+from pipeline.engine.dataset import DatasetWriter, Terms
 from pipeline.engine.epoch import Summary
 from pipeline.engine.following import Following
 from pipeline.engine.memory import EpochMemory
@@ -29,8 +29,6 @@ PATIENCE_SECONDS = 300.0
 """For servers that are away, where the end is waited for; a service waits until it is stopped."""
 LEAST_BUFFER, BUFFER_OF_EACH, MOST_BUFFER = 32 << 20, 4 << 20, 256 << 20
 """Bytes of records that wait to be decoded: for small batches cost more than large ones."""
-LEASE_SECONDS = 3 * HEARTBEAT_SECONDS
-"""After so long without an epoch, another writer may take a dataset."""
 
 
 class Run:
@@ -133,7 +131,6 @@ class Run:
             share=len(self._datasets),
             memory=self._memory,
             patience=patience,
-            lease_seconds=max(LEASE_SECONDS, 3 * self._lake.commit.seconds),
             take_over=self._take_over,
             closely=watcher.closely,
         )

@@ -72,7 +72,7 @@ class Graph:
                 positions: 1,
             }
             self._fences[plan.config.name] = self._java.bitlake.Fence(
-                self._catalog, plan.config.name, plan.owner, plan.run, plan.schema.parent.identifier, sinks
+                self._catalog, plan.config.name, plan.tag, plan.token, plan.run, plan.start.epoch, sinks
             )
             decoded = self._decoded(plan)
             self._versions(plan, self._applied(plan, decoded, self._fences[plan.config.name]))

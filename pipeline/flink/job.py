@@ -12,6 +12,7 @@ from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.flink.cluster import ENDED, Cluster, NotRunning
 from pipeline.sink.conventions import FLINK_JOB
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.lease import Tenant
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +108,16 @@ def stop_all(lake: LakeConfig, datasets: Sequence[DatasetConfig]) -> list[dict[s
                 cluster.cancel(job)
                 cluster.wait(job, patience=_SAVEPOINT_SECONDS)
         told.append(_remembered(sink, held, job, place, begun))
-        for name, its in held.items():
-            sink.give_up_lease(name, its.owner)
+        _let_go(sink, lake, held)
     return told
+
+
+def _let_go(sink: LakeSink, lake: LakeConfig, held: Mapping[str, Job]) -> None:
+    """Fence a job off, should it run where nobody sees it, and end its leases."""
+    for schema in map(dataset_schema, lake.datasets):
+        if schema.parent.identifier in held:
+            sink.claim(schema, Tenant("submit --stop", "`bitlake submit --stop`", 0), flink=True)
+    sink.end_claims()
 
 
 def stop_for_successor(lake: LakeConfig, job: str) -> dict[str, Any]:

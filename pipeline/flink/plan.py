@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.config import DatasetConfig
 from pipeline.schema import DatasetSchema
 from pipeline.sink.epoch import DATASET, FLINK, TABLES, FlinkRun, Position
+from pipeline.sink.ledger import TOKEN, tag_of
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class DatasetPlan:
 
     Attributes:
         config, schema: of the dataset, its tables as they are now.
-        owner: as whom the job holds the dataset's lease.
+        token: the job's writer token in the dataset's tables.
         run: names the line of jobs that go on from one another's savepoints and checkpoints.
         seed: of the keys' hashes; the same in all jobs of a run.
         start: where a job without a savepoint goes on from: the tables' position.
@@ -29,7 +30,7 @@ class DatasetPlan:
 
     config: DatasetConfig
     schema: DatasetSchema
-    owner: str
+    token: int
     run: str
     seed: int
     start: Position
@@ -45,4 +46,13 @@ class DatasetPlan:
         """What every snapshot says of a table that so many of the job's sinks write to."""
         own = json.dumps(sorted(table.identifier for table in self.schema.tables))
         start = self.start.to_summary(self.config.name) | {TABLES: own}
-        return {DATASET: self.config.name, FLINK: FlinkRun(self.run, sinks, start).to_json()}
+        return {
+            DATASET: self.config.name,
+            FLINK: FlinkRun(self.run, sinks, start).to_json(),
+            TOKEN: str(self.token),
+        }
+
+    @property
+    def tag(self) -> str:
+        """The tag that the job's commits move; each of its sinks has one that begins so."""
+        return tag_of(self.config.name)

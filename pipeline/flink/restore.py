@@ -11,7 +11,8 @@ import pyarrow.fs as fs
 
 from pipeline.errors import BadInput, Refused
 from pipeline.flink.job import Job
-from pipeline.sink.epoch import FLINK, FlinkRun, Metadata, flink_checkpoints, newest_summary
+from pipeline.sink.epoch import FLINK, FlinkRun
+from pipeline.sink.ledger import Metadata, flink_checkpoints, newest_summary
 
 _MAGIC = 0x4960672D
 _HEAD = struct.Struct(">iiq")

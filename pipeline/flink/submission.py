@@ -5,13 +5,16 @@ import secrets
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.config import DatasetConfig, LakeConfig, dataset_schema
 from pipeline.engine.arrival import begin_topic, topic_offsets
 from pipeline.engine.layout import layout_of
-from pipeline.engine.recover import agreed
+from pipeline.engine.outgoing import Outgoing
+from pipeline.engine.patience import Patience
+from pipeline.engine.recover import agreed, complete, wait_whole
 from pipeline.errors import BadConfiguration, BitlakeError, Refused
 from pipeline.flink.cluster import Cluster
 from pipeline.flink.growth import evolve, lacking
@@ -22,8 +25,9 @@ from pipeline.flink.succession import Predecessor, found_point, refuse_left_out,
 from pipeline.schema import DatasetSchema
 from pipeline.sink.conventions import FLINK_JOB
 from pipeline.sink.epoch import Position
+from pipeline.sink.flink_positions import InPart
 from pipeline.sink.lake_sink import LakeSink
-from pipeline.sink.lease import Lease, Tenant
+from pipeline.sink.lease import SECONDS, Lease, Tenant
 from pipeline.source.kafka import open_source
 
 if TYPE_CHECKING:
@@ -42,6 +46,8 @@ _WARMING_SECONDS = 60.0
 _SLOTS_SECONDS = 15.0
 """For TaskManagers that have just been started to come, and slots of a job before to be free."""
 _RECOVERY = "execution.state-recovery.path"
+_JOB_ID = "$internal.pipeline.job-id"
+"""Flink's `PipelineOptionsInternal.PIPELINE_FIXED_JOB_ID`."""
 _DEFAULTS = {
     "execution.target": "remote",
     "execution.attached": "false",
@@ -96,6 +102,7 @@ class Submission:
             self._options["parallelism.default"] = str(parallelism)
         self._sink = LakeSink.at(lake.catalog, lake.dead_letters.table)
         self._cluster = Cluster(lake.flink)
+        self._nonce, self._tokens = secrets.token_hex(4), dict[str, int]()
         self._before: list[Predecessor] = []
         self._jobs: list[Job] = []
         self._environment: StreamExecutionEnvironment | None = None
@@ -110,6 +117,15 @@ class Submission:
         """
         jobs = jobs_of(self._sink, self._datasets)
         refuse_running(jobs.values(), self._cluster, take_over=self._take_over)
+        try:
+            for config in self._datasets:
+                self._claim(config)
+            return self._submit()
+        except BaseException:
+            self._sink.end_claims()
+            raise
+
+    def _submit(self) -> str:
         self._look()
         if grown := lacking(self._before, self._cluster):
             evolve(self._sink, self._datasets, grown)
@@ -134,6 +150,7 @@ class Submission:
                     next_step="`bitlake submit --stop`, then `bitlake submit`",
                 )
             refuse_left_out(self._before, one.job)
+            self._tokens[one.schema.name] = self._sink.next_token(one.schema)
         first = self._build(succeeds=True)[0]
         self._warm(first, max(one.job.parallelism for one in self._before if one.job is not None))
 
@@ -141,8 +158,56 @@ class Submission:
         """Start what `prepare` made from the savepoint that the job before was just stopped with; its id.
 
         Whether the tables hold more than that, the job finds out itself.
+
+        Raises:
+            Fenced: another writer has taken a dataset since `prepare`.
         """
-        return self._start(savepoint)
+        try:
+            for one, job in zip(self._before, self._jobs, strict=True):
+                tenant = Tenant(job.owner, self._holder, SECONDS)
+                self._sink.claim(one.schema, tenant, flink=True, token=self._tokens[one.schema.name])
+            return self._start(savepoint)
+        except BaseException:
+            self._sink.end_claims()
+            raise
+
+    @property
+    def _holder(self) -> str:
+        return f"a Flink job at {self._cluster.url}"
+
+    def _claim(self, config: DatasetConfig) -> None:
+        """Take a dataset, and finish what an embedded writer before left half done.
+
+        Raises:
+            Leased: another writer has it.
+        """
+        table = self._sink.find(dataset_schema(config).parent.identifier)
+        lease = Lease.of(table.properties) if table is not None else None
+        before = Job.of(table.properties) if table is not None else None
+        # The lease of the job before, which has ended: `refuse_running` found it so.
+        left = lease is not None and before is not None and lease.owner == before.owner
+        if not self._take_over and not left:
+            self._sink.check_lease(dataset_schema(config), "")
+        schema = self._open(config)
+        self._sink.flink_tables()
+        tenant = Tenant(f"flink-{self._nonce}", self._holder, SECONDS)
+        self._tokens[config.name] = self._sink.claim(schema, tenant, flink=True)
+        if self._take_over and lease is not None and lease.of_flink:
+            with suppress(InPart):  # a job that has died is told of where its checkpoints are looked for
+                wait_whole(self._sink, schema)
+        complete(self._sink, schema)
+        if lease is not None and lease.until and not lease.of_flink:
+            # Who died with the lease may have died before it sent the last letters to their topic.
+            self._send_letters_again(config, schema)
+
+    def _send_letters_again(self, config: DatasetConfig, schema: DatasetSchema) -> None:
+        outgoing = Outgoing.of(self._lake, config, Patience())
+        if outgoing.topic is None or (position := agreed(self._sink, schema)[0]) is None:
+            return
+        try:
+            outgoing.send_again(self._sink, config.name, position.epoch)
+        finally:
+            outgoing.close()
 
     def _look(self) -> None:
         self._before = [Predecessor.of(self._sink, self._open(config)) for config in self._datasets]
@@ -165,11 +230,11 @@ class Submission:
         if succeeds:
             first = next(one.job for one in self._before if one.job is not None)
             run, seed = first.run, first.seed
-        token, names = secrets.token_hex(4), tuple(config.name for config in self._datasets)
+        names = tuple(config.name for config in self._datasets)
         for config, one in zip(self._datasets, self._before, strict=True):
             goes_on = succeeds and one.job is not None
             job = one.job if goes_on and one.job else self._begun(config, one.schema, run, seed)
-            job = replace(job, token=token, datasets=names, layout=layout_of(one.schema))
+            job = replace(job, token=self._nonce, datasets=names, layout=layout_of(one.schema))
             self._jobs.append(job)
         self._environment = self._new_environment()
         groups = self._groups()
@@ -208,31 +273,32 @@ class Submission:
         return self._environment
 
     def _start(self, place: str | None) -> str:
-        environment = self._made
-        if place is not None:
-            from pyflink.common import Configuration
+        """Start the job; its id, which the tables know before: it can be found whatever the answer is."""
+        from pyflink.common import Configuration
 
-            recovery = Configuration()
-            recovery.set_string(_RECOVERY, place)
-            environment.configure(recovery)
-        for one, job in zip(self._before, self._jobs, strict=True):
-            self._hold(one, job)
-        try:
-            names = ", ".join(config.name for config in self._datasets)
-            started = str(environment.execute_async(f"bitlake: {names}").get_job_id())
-        except BaseException:
-            self._sink.end_leases()
-            raise
+        environment, chosen = self._made, secrets.token_hex(16)
+        options = Configuration()
+        options.set_string(_JOB_ID, chosen)
+        if place is not None:
+            options.set_string(_RECOVERY, place)
+        environment.configure(options)
         for one, job in zip(self._before, self._jobs, strict=True):
             now = replace(
                 job,
-                jobs=(*job.jobs, started)[-20:],
+                jobs=(*job.jobs, chosen)[-20:],
                 savepoint=None,
                 began=place,
                 cluster=self._cluster.url,
                 parallelism=environment.get_parallelism(),
             )
-            self._sink.set_properties(one.schema.parent.identifier, {FLINK_JOB: now.to_json()})
+            tenant = Tenant(job.owner, self._holder, FOR_GOOD)
+            self._sink.hold(one.schema, tenant, {FLINK_JOB: now.to_json()})
+        names = ", ".join(config.name for config in self._datasets)
+        started = str(environment.execute_async(f"bitlake: {names}").get_job_id())
+        if started != chosen:
+            raise BitlakeError(
+                f"Flink calls the job {started}, not {chosen}", next_step="report this as a bug"
+            )
         log.info("submitted", extra={"job": started, "from": place or "the tables"})
         return started
 
@@ -261,15 +327,6 @@ class Submission:
             begun, topic_id = reader.begun(), reader.topic_id or ""
         position = begin_topic(known, topic_id)
         return replace(position, offsets={**position.offsets, **begun})
-
-    def _hold(self, before: Predecessor, job: Job) -> None:
-        lease = Lease.of(self._sink.table(before.schema.parent.identifier).properties)
-        # Of the job before, which has ended: `refuse_running` found it so.
-        left = lease is not None and before.job is not None and lease.owner == before.job.owner
-        if not self._take_over and not left:
-            self._sink.check_lease(before.schema, job.owner)
-        holder = f"a Flink job at {self._cluster.url}"
-        self._sink.take_lease(before.schema, Tenant(job.owner, holder, FOR_GOOD))
 
     def _new_environment(self, *, brief: bool = False) -> "StreamExecutionEnvironment":
         from pyflink.common import Configuration
@@ -312,7 +369,7 @@ class Submission:
         return DatasetPlan(
             config=config,
             schema=schema,
-            owner=job.owner,
+            token=self._tokens[config.name],
             run=job.run,
             seed=job.seed,
             start=Position.from_summary(job.start),

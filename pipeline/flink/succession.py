@@ -11,8 +11,9 @@ from pipeline.flink.cluster import ENDED, Cluster
 from pipeline.flink.job import Job
 from pipeline.flink.restore import RestorePoint, restore_point
 from pipeline.schema import DatasetSchema
-from pipeline.sink.epoch import FLINK, FlinkRun, Position, newest_summary
+from pipeline.sink.epoch import FLINK, FlinkRun, Position
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.ledger import newest_summary
 
 log = logging.getLogger(__name__)
 

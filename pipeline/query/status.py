@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.query.stored import StoredTable
-from pipeline.sink.epoch import FLINK, FlinkRun, Position, newest_summary
+from pipeline.sink.epoch import FLINK, FlinkRun, Position
+from pipeline.sink.ledger import newest_summary
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,13 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Ref:
+    """A branch or a tag."""
+
+    snapshot_id: int
+
+
+@dataclass(frozen=True)
 class StoredTable:
     """A table at one moment: what is committed later does not change it.
 
@@ -87,6 +94,12 @@ class StoredTable:
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Those that were not expired."""
         return tuple(Snapshot.of(told) for told in self.metadata.get("snapshots") or ())
+
+    @cached_property
+    def refs(self) -> Mapping[str, Ref]:
+        """Its branches and tags."""
+        told = self.metadata.get("refs") or {}
+        return {name: Ref(ref["snapshot-id"]) for name, ref in told.items()}
 
     @property
     def current_snapshot_id(self) -> int | None:

@@ -1,15 +1,15 @@
 """What one epoch brings to the sink, and what its snapshots' summaries say."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.schema import DatasetSchema, TableSchema
 
-DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES, LETTERS = (
+DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES, LETTERS, INTENT = (
     "bitlake.dataset",
     "bitlake.epoch",
     "bitlake.offsets",
@@ -20,13 +20,15 @@ DATASET, EPOCH, OFFSETS, CLOCKS, HORIZON, PROGRESS, TOPIC_ID, WRITE, TABLES, LET
     "bitlake.write",
     "bitlake.tables",
     "bitlake.dead-letters",
+    "bitlake.intent",
 )
 """Snapshot summary properties; `WRITE` names the one write of the epoch that was committed, `TABLES` its
-tables but the one of dead letters, `LETTERS` the data files for that one."""
+tables but the one of dead letters, `LETTERS` the data files for that one, `INTENT` the file that lists the
+data files of all tables, where there are several."""
 
 FLINK, FLINK_AHEAD = "bitlake.flink", "bitlake.flink-ahead"
-"""Of a Flink job's snapshots: what `FlinkRun` holds; and, told by `flink_summary` alone, by how many
-checkpoints some of its sinks are ahead of others."""
+"""Of a Flink job's snapshots: what `FlinkRun` holds; and, told by `pipeline.sink.ledger.flink_summary` alone,
+by how many checkpoints some of its sinks are ahead of others."""
 
 
 @dataclass(frozen=True)
@@ -97,94 +99,6 @@ class Epoch:
     dead_letters: pa.Table | None = None
 
 
-class SnapshotSummary(Protocol):
-    """A snapshot's summary, as pyiceberg has it."""
-
-    @property
-    def additional_properties(self) -> dict[str, str]:
-        """All but the operation."""
-
-
-class Snapshot(Protocol):
-    """A snapshot, as pyiceberg has it."""
-
-    @property
-    def snapshot_id(self) -> int:
-        """Its name."""
-
-    @property
-    def parent_snapshot_id(self) -> int | None:
-        """The one before it."""
-
-    @property
-    def sequence_number(self) -> int | None:
-        """Rises with every commit."""
-
-    @property
-    def summary(self) -> SnapshotSummary | None:
-        """What the commit did."""
-
-
-S = TypeVar("S", bound=Snapshot)
-S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
-
-
-class Metadata(Protocol[S_co]):
-    """A table's metadata, as pyiceberg has it."""
-
-    @property
-    def snapshots(self) -> Sequence[S_co]:
-        """All that were not expired."""
-
-    @property
-    def current_snapshot_id(self) -> int | None:
-        """The table's own; None before the first."""
-
-
-def newest_summary(metadata: Metadata[Snapshot], dataset: str) -> dict[str, str] | None:
-    """The summary of the newest snapshot that carries the dataset's position."""
-    for snapshot in lineage(metadata):
-        if snapshot.summary is not None:
-            summary = snapshot.summary.additional_properties
-            if summary.get(DATASET) == dataset and EPOCH in summary:
-                return summary
-            if summary.get(DATASET) == dataset and FLINK in summary:
-                return flink_summary(metadata, dataset, FlinkRun.of(summary))
-    return None
-
-
-def flink_summary(metadata: Metadata[Snapshot], dataset: str, run: "FlinkRun") -> dict[str, str]:
-    """What a summary of ours would say of a table that a Flink job wrote last.
-
-    Its epoch is that of the last checkpoint that all of the job's sinks of the table have committed. Offsets,
-    clocks and horizon are those that the run began with: where it is now, the table of positions tells.
-    """
-    done = flink_checkpoints(metadata, dataset, run)
-    least, most = (min(done), max(done)) if len(done) == run.sinks else (0, max(done, default=0))
-    epoch = int(run.start[EPOCH])
-    return {
-        **run.start,
-        DATASET: dataset,
-        EPOCH: str(epoch + least),
-        WRITE: run.run,
-        FLINK: run.to_json(),
-        FLINK_AHEAD: str(most - least),
-    }
-
-
-def flink_checkpoints(metadata: Metadata[Snapshot], dataset: str, run: "FlinkRun") -> list[int]:
-    """The last checkpoint that each of a run's sinks has committed to a table, where it has."""
-    found: dict[str, int] = {}
-    for snapshot in lineage(metadata):
-        summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        if summary.get(DATASET) == dataset and FLINK in summary and FlinkRun.of(summary).run == run.run:
-            operator = summary.get("flink.operator-id", "")
-            found.setdefault(operator, int(summary.get("flink.max-committed-checkpoint-id", 0)))
-            if len(found) == run.sinks:
-                break
-    return list(found.values())
-
-
 @dataclass(frozen=True)
 class FlinkRun:
     """What every snapshot of a Flink job says, since its sinks can't say where each one ends.
@@ -207,19 +121,3 @@ class FlinkRun:
     def of(summary: dict[str, str]) -> "FlinkRun":
         """Read back from a snapshot's summary."""
         return FlinkRun(*json.loads(summary[FLINK]))
-
-
-def lineage(metadata: Metadata[S]) -> Iterator[S]:
-    """Snapshots from the current one back: its ancestors, not branches or what was rolled back.
-
-    Expiry can cut the chain of parents; what is left below the cut follows by sequence number.
-    """
-    snapshots = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
-    current = snapshots.get(metadata.current_snapshot_id) if metadata.current_snapshot_id else None
-    lowest = 0
-    while current is not None:
-        yield current
-        lowest = current.sequence_number or 0
-        current = snapshots.get(current.parent_snapshot_id) if current.parent_snapshot_id else None
-    below = [s for s in metadata.snapshots if (s.sequence_number or 0) < lowest]
-    yield from sorted(below, key=lambda s: s.sequence_number or 0, reverse=True)

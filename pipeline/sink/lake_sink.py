@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -21,15 +22,18 @@ from pyiceberg.table import Table
 from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.faults import reach
 from pipeline.schema import DatasetSchema, TableSchema
-from pipeline.sink import lease
+from pipeline.sink import claims, lease
 from pipeline.sink import tables as iceberg
 from pipeline.sink.catalog import explained, open_catalog
-from pipeline.sink.commit import EpochCommit, Replaced, overtake, persistent
+from pipeline.sink.claims import Claim
+from pipeline.sink.commit import EpochCommit, Fenced, Replaced, persistent
+from pipeline.sink.conventions import FLINK_JOB
 from pipeline.sink.dead_letter_table import DEAD_LETTERS
 from pipeline.sink.epoch import (
     DATASET,
     EPOCH,
     FLINK,
+    INTENT,
     LETTERS,
     TABLES,
     WRITE,
@@ -37,12 +41,13 @@ from pipeline.sink.epoch import (
     FlinkRun,
     Position,
     TableRows,
-    newest_summary,
 )
 from pipeline.sink.file_list import FileList, PlannedFile, TableFiles
 from pipeline.sink.files import FileName, new_attempt, still_there, write_rows
 from pipeline.sink.flink_positions import POSITIONS, moved, positions_table, refuse_in_part
+from pipeline.sink.intents import delete_intent, intent_of, put_intent, read_intent
 from pipeline.sink.lease import Tenant
+from pipeline.sink.ledger import newest_summary, writer_of, writer_token
 from pipeline.sink.scan import ALWAYS_TRUE, compare, may_be_among, scan_rows, storage
 from pipeline.sink.tables import Mode, TableOptions
 from pipeline.sink.upsert import Change, UpsertRows, rewrite
@@ -68,7 +73,7 @@ class LakeSink:
         self._tables: dict[str, Table] = {}
         self._modes: dict[str, Mode] = {}
         self._uncommitted: dict[str, str] = {}
-        self._tenants: dict[str, Tenant] = {}
+        self._claims: dict[str, Claim] = {}
         self._lock, self._turns = threading.RLock(), dict[str, threading.RLock]()
 
     @classmethod
@@ -227,57 +232,91 @@ class LakeSink:
         return any(s is not None and s[EPOCH] == epoch and s.get(WRITE) != files.write for s in found)
 
     def written(self, dataset: DatasetSchema) -> list[str]:
-        """The tables that have a snapshot, whoever made it, as they were when `positions` looked."""
+        """The tables that hold rows, whoever wrote them, as they were when `positions` looked."""
         names = [table.identifier for table in dataset.tables]
-        return [name for name in names if self._table(name).current_snapshot() is not None]
+        return [name for name in names if not iceberg.is_empty(self._table(name))]
 
     def check_lease(self, dataset: DatasetSchema, owner: str) -> None:
-        """Refuse a dataset that another writer has.
+        """Refuse a dataset that another writer has; one without a table is nobody's.
 
         Raises:
             Leased: its lease is not over.
         """
-        lease.check(dataset.name, self._table(dataset.parent.identifier).properties, owner)
+        table = self.find(dataset.parent.identifier)
+        if table is not None:
+            lease.check(dataset.name, table.properties, owner)
 
-    def held_by_flink(self, dataset: DatasetSchema) -> bool:
-        """Whether a Flink job has the dataset's lease."""
-        found = lease.Lease.of(self._table(dataset.parent.identifier).properties)
-        return found is not None and found.of_flink
+    def claim(
+        self, dataset: DatasetSchema, tenant: Tenant, *, flink: bool = False, token: int | None = None
+    ) -> int:
+        """Take a dataset, whoever had it: from now on no earlier writer commits to its tables.
 
-    def take_lease(self, dataset: DatasetSchema, tenant: Tenant) -> None:
-        """Take the dataset's lease, whoever had it; every epoch committed from now on renews it."""
+        What they hold is to be looked at after it. Every epoch committed from now on renews the lease.
+
+        Args:
+            dataset: its schema; its tables are there.
+            tenant: as whom.
+            flink: for a Flink job.
+            token: the number, if `next_token` gave it before.
+
+        Returns:
+            The writer token.
+
+        Raises:
+            Fenced: another writer claims it at the same time.
+        """
         with explained(self._where), self._lock:
-            self._write_lease(dataset.parent.identifier, tenant.renewed())
-            self._tenants[dataset.parent.identifier] = tenant
+            tables = self._written_by(dataset, flink=flink)
+            held = claims.claim(dataset.name, tables, tenant, self._turn, token=token)
+            self._claims[dataset.name] = held
+        return held.token
 
-    def overtake_flink(self, dataset: DatasetSchema) -> None:
-        """Have a Flink job that lost the lease look at it again for every commit that it has begun."""
+    def hold(self, dataset: DatasetSchema, tenant: Tenant, properties: Mapping[str, str]) -> None:
+        """Have a claim's lease as another tenant, and set properties of the first table with it.
+
+        Raises:
+            Fenced: another writer has taken the dataset.
+        """
+        held = replace(self._claims[dataset.name], tenant=tenant)
+        table = self.table(held.first)
+        theirs = writer_token(table.metadata, dataset.name)
+        if theirs != held.token:
+            writer = writer_of(table.metadata, dataset.name)
+            raise Fenced(dataset.name, held.first, held.token, theirs, writer)
+        self._claims[dataset.name] = held
+        with explained(self._where), self._lock, table.transaction() as transaction:
+            transaction.set_properties({**properties, **held.renewal(held.first)})
+
+    def next_token(self, dataset: DatasetSchema) -> int:
+        """The writer token that the next claim of a dataset gets."""
         with explained(self._where), self._lock:
-            for name in self._of_flink(dataset):
-                if self._catalog.table_exists(name):
-                    overtake(self._catalog, name)
+            return claims.next_token(dataset.name, self._written_by(dataset, flink=True).values())
 
-    def end_leases(self) -> None:
-        """Let go of all leases; where the catalog is away, they end by themselves."""
-        while self._tenants:
-            identifier, tenant = self._tenants.popitem()
+    def _written_by(self, dataset: DatasetSchema, *, flink: bool) -> dict[str, Table]:
+        """The tables that the dataset's writers commit each epoch to, the first one first, read anew.
+
+        Those that all datasets share are among them where a Flink job is, or was: to others it matters only
+        that letters follow their epoch, which needs no token.
+        """
+        own = len(dataset.tables)
+        names = self._of_flink(dataset) if flink else self._of_flink(dataset)[:own]
+        first = iceberg.load_table(self._catalog, names[0])
+        if FLINK_JOB in first.properties:
+            names = self._of_flink(dataset)
+        others = ((name, self.find(name)) for name in names[1:])
+        tables = {names[0]: first} | {name: table for name, table in others if table is not None}
+        self._tables |= tables
+        return tables
+
+    def end_claims(self) -> None:
+        """Let go of all datasets; where the catalog is away, leases end by themselves."""
+        while self._claims:
+            dataset, held = self._claims.popitem()
             try:
-                with explained(self._where), self._lock:
-                    self._write_lease(identifier, tenant.ended())
+                with explained(self._where):
+                    claims.end(self.table(held.first), held)
             except (Unavailable, Refused) as error:
-                log.warning("the lease of %s was not ended: %s", identifier, error)
-
-    def give_up_lease(self, identifier: str, owner: str) -> None:
-        """End the lease that an owner has on the dataset of a table."""
-        with explained(self._where), self._lock:
-            self._write_lease(identifier, Tenant(owner, "", 0).ended())
-
-    def _write_lease(self, identifier: str, wanted: lease.Lease) -> None:
-        table = self._tables[identifier] = iceberg.load_table(self._catalog, identifier)
-        held = lease.Lease.of(table.properties)
-        if wanted.until or (held is not None and held.owner == wanted.owner):
-            with table.transaction() as transaction:
-                transaction.set_properties(wanted.as_properties())
+                log.warning("the lease of '%s' was not ended: %s", dataset, error)
 
     def write(self, epoch: Epoch) -> FileList:
         """Evolve the tables as the epoch's schema asks, and write its rows to data files; commit nothing.
@@ -301,8 +340,11 @@ class LakeSink:
                 table = self._table(self._dead_letter_table)
                 files = self._plan(table, write_rows(table, [epoch.dead_letters], name, "dead"))
                 written.append(TableFiles(self._dead_letter_table, files))
+            listed = FileList(dataset, name.attempt, epoch.position, tuple(written))
+            if len(epoch.tables) > 1:
+                put_intent(self._table(epoch.dataset.parent.identifier), listed)
         self._uncommitted[dataset] = name.attempt
-        return FileList(dataset, name.attempt, epoch.position, tuple(written))
+        return listed
 
     def commit(self, files: FileList) -> None:
         """Commit each table once: children, then the parent, dead letters last.
@@ -313,6 +355,7 @@ class LakeSink:
         writer that finds nothing else (`missing_letters`).
 
         Raises:
+            Fenced: another writer has taken the dataset.
             Refused: another writer committed this epoch or a later one.
             Unavailable: the catalog does not answer; some tables may have the epoch. Call again.
         """
@@ -322,6 +365,8 @@ class LakeSink:
         summary |= {WRITE: files.write, TABLES: json.dumps(sorted(part.identifier for part in own))}
         if letters:
             summary[LETTERS] = json.dumps(letters)
+        if len(own) > 1:
+            summary[INTENT] = intent_of(self._table(own[-1].identifier), files)
         reach("before-first-commit")
         for number, part in enumerate(files.tables):
             if number:
@@ -333,15 +378,35 @@ class LakeSink:
             )
         reach("after-last-commit")
         self._uncommitted.pop(files.dataset, None)
+        if len(own) > 1:
+            delete_intent(self._table(own[-1].identifier), files)
+
+    def unfinished(self, dataset: DatasetSchema) -> FileList | None:
+        """The files of an epoch that an earlier writer, of another state, committed to some tables only.
+
+        Whoever has claimed the dataset commits them to the others.
+        """
+        with explained(self._where), self._lock:
+            told = {
+                table.identifier: self._newest(table.identifier, dataset.name) for table in dataset.tables
+            }
+            summaries = [summary for summary in told.values() if summary is not None and FLINK not in summary]
+            newest = max(summaries, key=lambda summary: int(summary[EPOCH]), default=None)
+            if newest is None or INTENT not in newest:
+                return None
+            behind = [
+                n for n in json.loads(newest[TABLES]) if (told.get(n) or {}).get(WRITE) != newest[WRITE]
+            ]
+            return read_intent(self._table(dataset.parent.identifier), newest[INTENT]) if behind else None
 
     def missing_letters(self, dataset: DatasetSchema) -> FileList | None:
         """The dead letters of the newest epoch of the dataset's own tables, if theirs lacks that epoch."""
-        own = newest_summary(self._table(dataset.parent.identifier).metadata, dataset.name)
-        if own is None:
-            return None
-        with explained(self._where):
+        with explained(self._where), self._lock:
+            own = self._newest(dataset.parent.identifier, dataset.name)
+            if own is None or FLINK in own:
+                return None
+            found = self._newest(self._dead_letter_table, dataset.name)
             dead = self._table(self._dead_letter_table)
-            found = newest_summary(dead.metadata, dataset.name)
             if found is not None and int(found[EPOCH]) >= int(own[EPOCH]):
                 return None
             files = self._plan(dead, still_there(dead, json.loads(own.get(LETTERS, "[]"))))
@@ -396,12 +461,19 @@ class LakeSink:
 
     def _commit(self, part: TableFiles, files: FileList, summary: dict[str, str]) -> bool:
         change = Change(part, FileName(files.dataset, files.position.epoch, new_attempt()))
-        tenant = self._tenants.get(part.identifier)
-        renewed = tenant.renewed().as_properties() if tenant else {}
+        held = self._claims.get(files.dataset)
 
         def commit() -> EpochCommit:
-            table = self._table(part.identifier)
-            return EpochCommit(table, files.dataset, summary, change.files, renewed)
+            return EpochCommit(
+                self._table(part.identifier),
+                files.dataset,
+                summary,
+                change.files,
+                token=held.token if held else 0,
+                writer=held.tenant.holder if held else "",
+                shared=part.identifier == self._dead_letter_table,
+                properties=held.renewal(part.identifier) if held else {},
+            )
 
         try:
             return commit().run()

@@ -1,22 +1,26 @@
-"""Who writes a dataset: a lease in a property of its first table, renewed by every epoch.
+"""Who writes a dataset, for people: a lease in a property of its first table, renewed by every epoch.
 
 It tells a second writer, of either runtime, to stay away before it does any work. What keeps two writers
-from both committing an epoch is the catalog's compare-and-swap, not the lease.
+from both committing is the writer token (`pipeline.sink.commit`), not the lease.
 """
 
 import json
 import logging
+import os
+import socket
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pipeline.errors import Refused
-from pipeline.sink.holder import has_ended
+from pipeline.sink.holder import has_ended, this_process
 
 log = logging.getLogger(__name__)
 
 LEASE = "bitlake.lease"
 """Table property."""
+SECONDS = 900.0
+"""After so long without an epoch, another writer may take a dataset."""
 
 
 class Leased(Refused):
@@ -32,12 +36,14 @@ class Lease:
         holder: where it runs, for people.
         until: microseconds; afterwards anyone may take the dataset.
         process: as `this_process` names it; anyone may take the dataset, too, who sees that it has ended.
+        token: the writer token that came with it.
     """
 
     owner: str
     holder: str
     until: int
     process: str = ""
+    token: int = 0
 
     @property
     def of_flink(self) -> bool:
@@ -49,6 +55,10 @@ class Lease:
         """The lease in a table's properties."""
         text = properties.get(LEASE)
         return Lease(**json.loads(text)) if text else None
+
+    def ended(self) -> "Lease":
+        """The same, given up."""
+        return replace(self, until=0, process="")
 
     def as_properties(self) -> dict[str, str]:
         """The lease as a table carries it."""
@@ -70,16 +80,17 @@ class Tenant:
     seconds: float
     process: str = ""
 
-    def renewed(self) -> Lease:
-        """A lease from now on."""
-        return Lease(self.owner, self.holder, _now() + int(self.seconds * 1e6), self.process)
+    @staticmethod
+    def here(owner: str, seconds: float) -> "Tenant":
+        """This process."""
+        return Tenant(owner, f"process {os.getpid()} on {socket.gethostname()}", seconds, this_process())
 
-    def ended(self) -> Lease:
-        """A lease that is over."""
-        return Lease(self.owner, self.holder, 0)
+    def renewed(self, token: int) -> Lease:
+        """A lease from now on, for the writer with a token."""
+        return Lease(self.owner, self.holder, _now() + int(self.seconds * 1e6), self.process, token)
 
 
-def check(dataset: str, properties: dict[str, str], owner: str) -> None:
+def check(dataset: str, properties: Mapping[str, str], owner: str) -> None:
     """Refuse to write a dataset that another writer has.
 
     Raises:
@@ -89,7 +100,7 @@ def check(dataset: str, properties: dict[str, str], owner: str) -> None:
     if lease is None or lease.owner == owner or lease.until <= _now():
         return
     if has_ended(lease.process):
-        log.warning("'%s': %s had it, and has ended without a word", dataset, lease.holder)
+        log.warning("'%s': stale lease: %s is no longer running", dataset, lease.holder)
         return
     if lease.of_flink:
         held = "held"
@@ -99,7 +110,7 @@ def check(dataset: str, properties: dict[str, str], owner: str) -> None:
         stop = f"stop that one first; if it has died, its lease ends in {seconds:.0f} s; to go on at once"
     raise Leased(
         f"'{dataset}' is {held} by {lease.holder}",
-        next_step=f"{stop}: --take-over of `bitlake run` or `bitlake submit`",
+        next_step=f"{stop}: --take-over",
     )
 
 

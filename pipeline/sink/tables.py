@@ -201,6 +201,15 @@ def misfit(table: TableSchema, existing: Table, options: TableOptions) -> str | 
     return None
 
 
+def is_empty(existing: Table) -> bool:
+    """Whether a table's current snapshot says that it holds no row."""
+    current = existing.current_snapshot()
+    summary = current.summary if current is not None else None
+    return current is None or (
+        summary is not None and summary.additional_properties.get("total-records") == "0"
+    )
+
+
 def never_held_rows(existing: Table, dataset: str) -> bool:
     """Whether a table is the dataset's, and no snapshot of it says that it ever had a row."""
     summaries = [snapshot.summary for snapshot in existing.metadata.snapshots]

@@ -17,10 +17,11 @@ from pipeline.config import Mode
 from pipeline.engine.journal import Journal
 from pipeline.lake import Lake
 from pipeline.sink.catalog import open_catalog
-from pipeline.sink.epoch import Position, newest_summary
+from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.ledger import newest_summary
 from state import open_state
-from tests.faults.runs import OUTCOME, Deed, Load
+from tests.faults.runs import OUTCOME, Deed, Load, Replay
 from tests.forks import Forks
 from tests.invariants import Evidence, check, resumed, same_state
 from tests.model import Model
@@ -87,7 +88,7 @@ class Place:
         """Load; the summary, or the error and its message."""
         before = self.committed(load.dataset)
         assert self._run(load) == 0
-        return self._resumed(load.dataset, before)
+        return self._outcome() if isinstance(load, Replay) else self._resumed(load.dataset, before)
 
     def stop(self, load: Deed, point: str) -> int:
         """Load until the process stops at `point`; its id, for `resume`."""

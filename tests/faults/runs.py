@@ -20,6 +20,7 @@ import pipeline.source.kafka.work
 from pipeline import faults
 from pipeline.errors import BitlakeError
 from pipeline.lake import Lake
+from pipeline.query.dead_letters import Wanted
 from pipeline.source.files import FileSource
 from state.memory import MemoryState
 from tests.faults.mishaps import befall
@@ -39,7 +40,7 @@ class Load:
     """A process that loads files.
 
     Attributes:
-        dataset, files, envelope: as `Lake.load_files` takes them.
+        dataset, files, envelope, take_over: as `Lake.load_files` takes them.
         checkpoint_records: logged records after which keys are stored and the log is dropped.
         mishap: what befalls it at a fault point, as ``mishap@point:nth`` (see `tests.faults.mishaps`).
         now: what its clock says, in microseconds; 0: the right time.
@@ -49,6 +50,7 @@ class Load:
     dataset: str
     files: Sequence[str]
     envelope: bool = True
+    take_over: bool = False
     checkpoint_records: int = 8_000_000
     mishap: str = ""
     now: int = 0
@@ -73,7 +75,24 @@ class Follow:
     patience: float = 0.0
 
 
-Deed = Load | Follow
+@dataclass(frozen=True)
+class Replay:
+    """A process that replays a dataset's dead letters.
+
+    Attributes:
+        dataset, take_over: as `Lake.replay_dead_letters` takes them.
+        checkpoint_records, mishap, now: as in `Load`.
+    """
+
+    action: ClassVar[str] = "replay"
+    dataset: str
+    take_over: bool = False
+    checkpoint_records: int = 8_000_000
+    mishap: str = ""
+    now: int = 0
+
+
+Deed = Load | Follow | Replay
 
 
 def run(action: str, place: str, text: str) -> None:
@@ -92,7 +111,10 @@ def load(place: Path, text: str) -> dict[str, Any]:
     wanted = Load(**json.loads(text))
     pipeline.engine.load.FileSource = functools.partial(FileSource, block_records=BLOCK_RECORDS)  # type: ignore
     lake = _open(place, wanted)
-    return asdict(lake.load_files(wanted.dataset, wanted.files, envelope=wanted.envelope))
+    summary = lake.load_files(
+        wanted.dataset, wanted.files, envelope=wanted.envelope, take_over=wanted.take_over
+    )
+    return asdict(summary)
 
 
 def follow(place: Path, text: str) -> dict[str, Any]:
@@ -103,6 +125,13 @@ def follow(place: Path, text: str) -> dict[str, Any]:
         pipeline.engine.run.PATIENCE_SECONDS = wanted.patience
     lake = _open(place, wanted)
     return asdict(lake.run([wanted.dataset], until_end=True, take_over=wanted.take_over))
+
+
+def replay(place: Path, text: str) -> dict[str, Any]:
+    """Replay as `text` says."""
+    wanted = Replay(**json.loads(text))
+    letters = Wanted(dataset=wanted.dataset)
+    return asdict(_open(place, wanted).replay_dead_letters(letters, take_over=wanted.take_over))
 
 
 def _open(place: Path, wanted: Deed) -> Lake:
@@ -128,6 +157,7 @@ def describe_state(place: Path, dataset: str) -> dict[str, Any]:
 _ACTIONS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
     "load": load,
     "follow": follow,
+    "replay": replay,
     "state": describe_state,
 }
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.engine.progress import Progress
-from pipeline.sink.epoch import Position, newest_summary
+from pipeline.sink.epoch import Position
+from pipeline.sink.ledger import newest_summary
 from tests.faults.place import Place
 from tests.faults.runs import BONDS, Load
 from tests.forks import Forks

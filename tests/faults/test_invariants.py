@@ -97,3 +97,9 @@ def test_an_epoch_that_is_missing_is_found(story: Story, evidence: Callable[[], 
 
 def test_the_page_is_current(claims: matrix.Claims) -> None:
     assert matrix.PAGE.read_text() == matrix.page(claims.cases, claims.tests), "run python -m tests.matrix"
+
+
+def test_the_page_about_pairs_of_writers_is_current(claims: matrix.Claims) -> None:
+    assert matrix.FENCING_PAGE.read_text() == matrix.fencing_page(claims.meetings), (
+        "run python -m tests.matrix"
+    )

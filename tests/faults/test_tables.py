@@ -15,15 +15,17 @@ from tests.model.strategies import random_stream
 TABLES = ("ref.bonds", "ref.bonds__calls", "ref.bonds__terms__legs", "ref.bonds__terms__legs__fees")
 
 
-def expire(place: Place) -> None:
-    """Expire every snapshot but the current one, of every table."""
+def expire(place: Place, *, tags: bool = True) -> None:
+    """Expire every snapshot of every table but the current one and those with tags, which may go before."""
     for identifier in (*TABLES, "bitlake.dead_letters"):
         table = place.catalog.load_table(identifier)
-        current = table.metadata.current_snapshot_id
-        old = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id != current]
+        for name in [] if tags else [name for name in table.metadata.refs if name != "main"]:
+            table.manage_snapshots().remove_tag(name).commit()
+        kept = {ref.snapshot_id for ref in table.refresh().metadata.refs.values()}
+        old = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id not in kept]
         if old:
             table.maintenance.expire_snapshots().by_ids(old).commit()
-        assert len(place.catalog.load_table(identifier).metadata.snapshots) <= 1
+        assert len(place.catalog.load_table(identifier).metadata.snapshots) <= 1 + tags
 
 
 def goes_on(story: Story, *, lose_state: bool) -> None:
@@ -68,14 +70,27 @@ def test_others_compact_and_the_snapshot_with_the_position_stays(
     goes_on(story, lose_state=lose_state)
 
 
-@pytest.mark.fault(EXPIRED, invariants=[])
-@pytest.mark.parametrize("lose_state", [True, pytest.param(False, marks=pytest.mark.long)])
-def test_no_snapshot_is_left_that_tells_the_position(lose_state: bool, tmp_path: Path, forks: Forks) -> None:
-    """A new beginning would double everything."""
-    story = Story(tmp_path, forks, 34)
+@pytest.mark.fault(EXPIRED)
+@pytest.mark.parametrize(
+    ("kind", "lose_state"), [("append", True), pytest.param("upsert", False, marks=pytest.mark.long)]
+)
+def test_others_compact_and_then_expire(kind: str, lose_state: bool, tmp_path: Path, forks: Forks) -> None:
+    """The snapshot with the position is not the current one; its tag keeps it."""
+    story = Story(tmp_path, forks, 36, kind=kind)
     story.place.finish(story.load)
     compact(story.place.lake)
     expire(story.place)
+    goes_on(story, lose_state=lose_state)
+
+
+@pytest.mark.fault(EXPIRED, invariants=[])
+@pytest.mark.parametrize("lose_state", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_no_snapshot_is_left_that_tells_the_position(lose_state: bool, tmp_path: Path, forks: Forks) -> None:
+    """Somebody removed the tags, too. A new beginning would double everything."""
+    story = Story(tmp_path, forks, 34)
+    story.place.finish(story.load)
+    compact(story.place.lake)
+    expire(story.place, tags=False)
     before = {name: story.place.lake.history(name) for name in story.place.lake.tables}
     if lose_state:
         story.place.lose_state()

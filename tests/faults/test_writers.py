@@ -1,5 +1,6 @@
 """Two writers at once, one that was stopped meanwhile, answers that never come, clocks that go back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,10 @@ def test_stopped_and_back_beside_its_successor(point: str, tmp_path: Path, forks
     story = Story(tmp_path, forks, seed_of(point))
     first = story.place.stop(story.load, f"{point}:2")
     other = successor(story)
-    outcome = other.outcome(story.load)
-    half = point == "between-commits"
-    assert ("error" in outcome) is half, outcome
-    late = story.place.resume(first)
-    assert ("error" in late) is not half, late
-    if half:
-        story.place.check(story.model)
-    else:
-        assert late["error"] == "Refused"
-        other.check(story.model)
+    assert "is being written by process" in other.refused(story.load, "Leased")
+    other.finish(taking_over(story))
+    assert story.place.resume(first)["error"] == "Fenced"
+    other.check(story.model)
     more(story.place, story.model, seed=story.seed + 1)
 
 
@@ -78,8 +73,10 @@ def test_stopped_and_back_beside_its_successor(point: str, tmp_path: Path, forks
 def test_stopped_and_back_when_its_successor_committed_the_same_epoch(tmp_path: Path, forks: Forks) -> None:
     story = Story(tmp_path, forks, 56)
     first = story.place.stop(story.load, "before-first-commit:2")
-    successor(story).kill(story.load, "after-state")
-    assert "already holds epoch 2 of 'bonds' from another writer" in story.place.resume(first)["message"]
+    successor(story).kill(taking_over(story), "after-state")
+    late = story.place.resume(first)
+    assert late["error"] == "Fenced"
+    assert "'bonds' was taken over by process" in late["message"]
     story.ends_well()
 
 
@@ -89,9 +86,9 @@ def test_stopped_and_back_when_its_successor_is_far_ahead(tmp_path: Path, forks:
     story = Story(tmp_path, forks, 53)
     first = story.place.stop(story.load, "after-data-file:2")
     other = successor(story)
-    other.finish(story.load)
+    other.finish(taking_over(story))
     more(other, story.model, seed=54)
-    assert story.place.resume(first)["error"] == "Refused"
+    assert story.place.resume(first)["error"] == "Fenced"
     other.check(story.model)
     more(story.place, story.model, seed=55)
 
@@ -102,10 +99,15 @@ def test_a_letter_of_a_stale_writer_stands_once(tmp_path: Path, forks: Forks) ->
     story = Story(tmp_path, forks, 57, broken=5)
     first = story.place.stop(story.load, "before-first-commit")
     other = successor(story, commit={"records": 3, "seconds": 3600})
-    other.kill(story.load, "after-state")
-    assert story.place.resume(first)["error"] == "Refused"
+    other.kill(taking_over(story), "after-state")
+    assert story.place.resume(first)["error"] == "Fenced"
     other.finish(story.load)
     other.check(story.model)
+
+
+def taking_over(story: Story) -> Load:
+    """The load, whoever holds the dataset."""
+    return replace(story.load, take_over=True)
 
 
 def successor(story: Story, **settings: Any) -> Place:

@@ -5,6 +5,7 @@ processes are killed, stopped and started again. The engine itself is the produc
 but only one runs at a time, and which one goes on is the seed's choice as well (`tests.faults.simulation.world`).
 """
 
-from tests.faults.simulation.story import Outcome, SeedFailed, simulate
+from tests.faults.simulation.rivals import Rivals
+from tests.faults.simulation.story import Outcome, SeedFailed, Story, simulate
 
-__all__ = ["Outcome", "SeedFailed", "simulate"]
+__all__ = ["Outcome", "Rivals", "SeedFailed", "Story", "simulate"]

@@ -13,8 +13,9 @@ from pipeline.config import LakeConfig, Mode, dataset_schema
 from pipeline.engine.journal import Journal
 from pipeline.schema import PROVENANCE, DatasetSchema, TableSchema
 from pipeline.sink.catalog import open_catalog
-from pipeline.sink.epoch import DATASET, Position, lineage, newest_summary
+from pipeline.sink.epoch import Position
 from pipeline.sink.lake_sink import LakeSink
+from pipeline.sink.ledger import newest_summary
 from state import StateBackend
 from tests.faults.state import held_and_rebuilt
 from tests.invariants import Evidence, check, same_state
@@ -103,14 +104,8 @@ class Judge:
 
 
 def needed_snapshots(table: TableMetadata) -> set[int]:
-    """The snapshots that must stay: the current one, and of every dataset the newest that tells its epoch."""
-    kept, told = {table.current_snapshot_id}, set()
-    for snapshot in lineage(table):
-        summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        if DATASET in summary and summary[DATASET] not in told:
-            told.add(summary[DATASET])
-            kept.add(snapshot.snapshot_id)
-    return kept
+    """The snapshots that no engine's expiry takes: those of branches and tags."""
+    return {ref.snapshot_id for ref in table.refs.values()}
 
 
 def _objects(rows: pa.Table) -> Iterator[dict[str, Any]]:

@@ -75,9 +75,9 @@ class Stretch:
             topic.partitions[record.partition].append(Message(at, placed))
             self._records.append(placed)
 
-    def deed(self, lake: Lake, stop: Any, last: bool) -> Summary:
+    def deed(self, lake: Lake, stop: Any, last: bool, *, take_over: bool = False) -> Summary:
         """What a process does."""
-        return lake.run(["bonds"], stop=stop, until_end=last)
+        return lake.run(["bonds"], stop=stop, until_end=last, take_over=take_over)
 
     def __len__(self) -> int:
         return len(self._records)

@@ -60,10 +60,10 @@ class Plan:
     others: float
 
     @staticmethod
-    def of(seed: int) -> "Plan":
-        """A seed's plan."""
+    def of(seed: int, runtime: str = "") -> "Plan":
+        """A seed's plan; of this runtime, if one is given."""
         random = Random(seed)
-        runtime = random.choice(("load", "run", "run"))
+        runtime = runtime or random.choice(("load", "run", "run"))
         partitions = random.choice((1, 2, 3)) if runtime == "run" else 1
         lifts = runtime == "run" and random.random() < 0.4
         return Plan(

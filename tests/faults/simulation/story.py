@@ -62,13 +62,17 @@ class SeedFailed(AssertionError):
     """Something is wrong after what this seed made happen."""
 
 
-def simulate(seed: int) -> Outcome:
+def simulate(seed: int, kind: "type[Story] | None" = None) -> Outcome:
     """Live through what a seed says and judge what is left.
+
+    Args:
+        seed: of all that happens.
+        kind: whose lives; by default one writer's.
 
     Raises:
         SeedFailed: with the seed, what was planned and the last events.
     """
-    story = Story(seed)
+    story = (kind or Story)(seed)
     try:
         return story.tell()
     except BaseException as error:
@@ -77,7 +81,7 @@ def simulate(seed: int) -> Outcome:
         last = "\n".join(story.world.last)
         raise SeedFailed(
             f"seed {seed}: {type(error).__name__}: {error}\n{story.plan}\nlast events:\n{last}\n"
-            f"again: python -m tests.faults.simulation {seed}"
+            f"again: python -m tests.faults.simulation {type(story).__name__.lower()} {seed}"
         ) from error
 
 
@@ -85,7 +89,7 @@ class Story:
     """The story of one seed."""
 
     def __init__(self, seed: int) -> None:
-        self.world, self.plan = World(seed), Plan.of(seed)
+        self.world, self.plan = World(seed), self._planned(seed)
         self.outside, self.disk = Outside(self.world), Disk()
         self._lives = self._deaths = self._failures = 0
         self._set_aside: list[Disk] = []
@@ -94,6 +98,9 @@ class Story:
         self._files: dict[str, bytes] = {}
         content = {"catalog": CATALOG, "state": "/state", "datasets": [self.plan.entry], **self.plan.settings}
         self.lake = Lake(self._config(content))
+
+    def _planned(self, seed: int) -> Plan:
+        return Plan.of(seed)
 
     @staticmethod
     def _config(content: dict[str, Any]) -> LakeConfig:
@@ -238,10 +245,18 @@ class Story:
             lost = random.random() < 0.5
             world.note("the state is lost" if lost else "an old state is put in its place")
             self.disk = Disk() if lost else random.choice(self._copies).copy()
-        if position is not None and random.random() < self.plan.others:
-            world.note("others look after the tables")
+        self._look_after(self.plan.others)
+
+    def _look_after(self, often: float) -> None:
+        """Others may maintain the tables; then some time goes by."""
+        random = self.world.random
+        if self._judge.position() is not None and random.random() < often:
+            self.world.note("others look after the tables")
             look_after(self.lake, compacting=random.random() < 0.5)
         self._wait(random.choice((0.0, 1.0, 100.0)))
+
+    def _open_disk(self, process: Process) -> Any:
+        return self.disk.open(self.world, process)
 
     def _wait(self, seconds: float) -> None:
         if seconds > 0:
@@ -255,7 +270,7 @@ class Story:
         modules |= {"checkpoints__LEAST_RECORDS": self.plan.checkpoint_records, "checkpoints__MOST": 1}
         modules |= {"checkpoints__SPREAD": 3 * self.plan.checkpoint_records, "checkpoints__LEAST_KEYS": 1}
         modules |= {"dataset__LEAST_SWEEP_SECONDS": 1.0}
-        with engine_in(self.world, self.outside, lambda p: self.disk.open(self.world, p), **modules):
+        with engine_in(self.world, self.outside, self._open_disk, **modules):
             self._judge = Judge(self.lake.config, lifts=self.plan.lifts)
             yield
 

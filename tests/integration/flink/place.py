@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline import Lake
+from pipeline import Lake, faults
 from pipeline.flink.cluster import Cluster
 from stack.control import Background
 from stack.flink import JobManager
@@ -92,16 +93,24 @@ class FlinkPlace:
     def cluster(self) -> Cluster:
         return Cluster(self.lake.config.flink)
 
-    def bitlake(self, *words: str, fails: bool = False) -> dict[str, Any]:
-        """A command; what its last line says."""
-        done = subprocess.run(
+    def _command(self, *words: str, fault: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             [*_COMMAND, *words, "--output", "json"],
             cwd=self.folder,
-            env={**os.environ, **_HERE},
+            env={**os.environ, **_HERE, **({faults.VARIABLE: fault} if fault else {})},
             capture_output=True,
             text=True,
             timeout=600,
         )
+
+    def killed_at(self, point: str, *words: str) -> None:
+        """A command that dies at a fault point."""
+        done = self._command(*words, fault=point)
+        assert done.returncode == -signal.SIGKILL, done.stderr[-4000:]
+
+    def bitlake(self, *words: str, fails: bool = False) -> dict[str, Any]:
+        """A command; what its last line says."""
+        done = self._command(*words)
         assert (done.returncode != 0) == fails, done.stderr[-4000:] + done.stdout[-1000:]
         lines = (done.stderr if fails else done.stdout).splitlines()
         told: dict[str, Any] = json.loads(lines[-1])

@@ -149,7 +149,7 @@ def test_an_embedded_writer_takes_the_dataset_of_a_running_job(
     assert "is held by a Flink job" in refused["error"]
     place.bitlake("run", "--until-end", "--take-over")
     story.grow()
-    assert "has taken the lease" in place.cluster.wait_failed(story.job)
+    assert "has taken it over" in place.cluster.wait_failed(story.job)
     place.bitlake("run", "--until-end")
     place.check()
 

@@ -37,7 +37,7 @@ def held(lake: Lake) -> Lease | None:
 def writer(lake: Lake, tenant: Tenant) -> LakeSink:
     sink = LakeSink.at(lake.config.catalog, "bitlake.dead_letters")
     schema = sink.open(dataset_schema(lake.config.datasets[0]), mode="append", partition_by=[])
-    sink.take_lease(schema, tenant)
+    sink.claim(schema, tenant)
     return sink
 
 
@@ -45,7 +45,7 @@ def test_a_second_writer_is_refused_until_the_first_lets_go(lake: Lake) -> None:
     first = writer(lake, Tenant("another", "process 7 on elsewhere", 600))
     with pytest.raises(Leased, match="process 7 on elsewhere"):
         lake.load("bonds", [RECORD])
-    first.end_leases()
+    first.end_claims()
     assert lake.load("bonds", [RECORD]).no_ops == 1
 
 
@@ -55,7 +55,9 @@ def test_a_lease_ends_by_itself(lake: Lake) -> None:
 
 
 def test_an_epoch_renews_it(lake: Lake) -> None:
-    assert held(lake) is None
+    left = held(lake)
+    assert left is not None, "a load has a lease, too"
+    assert left.until == 0
     sink = writer(lake, Tenant("me", "here", 100))
     schema = sink.open(dataset_schema(lake.config.datasets[0]), mode="append", partition_by=[])
     first, position = held(lake), sink.positions(schema)["ref.bonds"]
@@ -70,7 +72,7 @@ def test_an_epoch_renews_it(lake: Lake) -> None:
 def test_who_took_over_is_not_ended_by_the_one_before(lake: Lake) -> None:
     first = writer(lake, Tenant("one", "here", 600))
     writer(lake, Tenant("two", "there", 600))
-    first.end_leases()
+    first.end_claims()
     lease = held(lake)
     assert lease is not None
     assert (lease.owner, lease.until > 0) == ("two", True)

@@ -127,8 +127,8 @@ def test_nor_is_what_another_writer_has(tmp_path: Path) -> None:
     assert load(wrong, tmp_path)[3] == 2
     sink = LakeSink.at(wrong.config.catalog, wrong.config.dead_letters.table)
     schema = sink.open(dataset_schema(wrong.config.datasets[0]), mode="append", partition_by=[])
-    sink.take_lease(schema, Tenant("another", "process 7 on elsewhere", 600))
+    sink.claim(schema, Tenant("another", "process 7 on elsewhere", 600))
     with pytest.raises(Leased):
         load(lake_of(tmp_path), tmp_path)
-    sink.end_leases()
+    sink.end_claims()
     assert load(lake_of(tmp_path), tmp_path)[1] == 2

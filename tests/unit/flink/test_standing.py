@@ -18,7 +18,8 @@ JOB = Job("run", ("first", "newest"), 7, {}, {}, cluster="http://127.0.0.1:1", p
 
 def properties(job: Job, seconds: float = 1000.0, owner: str | None = None) -> dict[str, str]:
     tenant = Tenant(owner or job.owner, "a Flink job", seconds)
-    return {FLINK_JOB: job.to_json(), **(tenant.renewed() if seconds else tenant.ended()).as_properties()}
+    lease = tenant.renewed(1)
+    return {FLINK_JOB: job.to_json(), **(lease if seconds else lease.ended()).as_properties()}
 
 
 @pytest.fixture

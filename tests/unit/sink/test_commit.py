@@ -16,6 +16,7 @@ from pipeline.faults import COMMIT_POINTS, WRITE_POINTS
 from pipeline.schema import DatasetSchema
 from pipeline.sink import FileList, LakeSink, open_catalog
 from pipeline.sink import commit as protocol
+from pipeline.sink.lease import Tenant
 from tests import lakes
 from tests.forks import Forks
 
@@ -247,13 +248,13 @@ def test_a_dataset_does_not_wait_for_the_commit_of_another(
     assert lakes.isins(sink, slow.parent) == ["A"]
 
 
-def test_what_a_job_began_to_commit_conflicts_once_it_is_overtaken(
+def test_what_a_writer_began_to_commit_conflicts_once_another_claims_the_dataset(
     sink: LakeSink, bonds: DatasetSchema, catalog: Catalog
 ) -> None:
     sink.commit(sink.write(lakes.epoch(bonds, 1, opened=[{"isin": "A"}])))
     begun = {name: catalog.load_table(name) for name in ("ref.bonds", "ref.bonds__calls", lakes.DEAD)}
     before = sink.positions(bonds)
-    sink.overtake_flink(bonds)
+    sink.claim(bonds, Tenant("another", "here", 600), flink=True)
     for table in begun.values():
         update = protocol._Draft(table).update_snapshot().fast_append()
         with pytest.raises(CommitFailedException):

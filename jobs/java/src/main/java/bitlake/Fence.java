@@ -3,15 +3,12 @@ package bitlake;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.Serializable;
-import java.io.UncheckedIOException;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
-import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
-import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
+import org.apache.iceberg.HasTableOperations;
 import org.apache.iceberg.Snapshot;
-import org.apache.iceberg.Table;
+import org.apache.iceberg.TableMetadata;
 import org.apache.iceberg.catalog.Catalog;
 import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.flink.CatalogLoader;
@@ -19,18 +16,11 @@ import org.apache.iceberg.flink.CatalogLoader;
 /**
  * Keeps a job from writing to a dataset that another writer has taken, or from a place that the tables have left.
  *
- * <p>The lease is a property of the dataset's first table. Every commit of the job is checked against it. A job that
- * has lost it still commits the rest of a checkpoint that some tables have: its successor waits for that.
+ * <p>Every commit of the job is checked against the writer token in the metadata that its compare-and-swap is based on.
+ * A job that was fenced off still commits the rest of a checkpoint that some tables have: its successor waits for that.
  */
 public final class Fence implements Serializable, Closeable {
   private static final long serialVersionUID = 1L;
-
-  private static final String LEASE = "bitlake.lease";
-  private static final String DATASET = "bitlake.dataset";
-  private static final String RUN = "bitlake.flink";
-  private static final String EPOCH = "bitlake.epoch";
-  static final String CHECKPOINT = "flink.max-committed-checkpoint-id";
-  static final String OPERATOR = "flink.operator-id";
 
   /** For how long the rest of a checkpoint is waited for: other sinks of the job are at it. */
   private static final long PATIENCE_MILLIS = 30_000;
@@ -42,38 +32,60 @@ public final class Fence implements Serializable, Closeable {
 
   private final CatalogLoader catalog;
   private final String dataset;
-  private final String owner;
+  private final String tag;
+  private final long token;
   private final String run;
-  private final String first;
+  private final long start;
   private final TreeMap<String, Integer> sinks;
+  private final long lookMillis;
   private transient Catalog loaded;
 
   /**
-   * @param owner as whom the job holds the lease
+   * @param tag what the tags of the dataset's writers begin with
+   * @param token the job's writer token
    * @param run the line of jobs that it goes on with
-   * @param first the table that has the lease
+   * @param start the epoch that the run began with
    * @param sinks by table, how many of the job's sinks write to it
    */
   public Fence(
-      CatalogLoader catalog, String dataset, String owner, String run, String first, Map<String, Integer> sinks) {
+      CatalogLoader catalog,
+      String dataset,
+      String tag,
+      long token,
+      String run,
+      long start,
+      Map<String, Integer> sinks) {
+    this(catalog, dataset, tag, token, run, start, sinks, LOOK_MILLIS);
+  }
+
+  Fence(
+      CatalogLoader catalog,
+      String dataset,
+      String tag,
+      long token,
+      String run,
+      long start,
+      Map<String, Integer> sinks,
+      long lookMillis) {
     this.catalog = catalog;
     this.dataset = dataset;
-    this.owner = owner;
+    this.tag = tag;
+    this.token = token;
     this.run = run;
-    this.first = first;
+    this.start = start;
     this.sinks = new TreeMap<>(sinks);
+    this.lookMillis = lookMillis;
   }
 
   /**
    * Stops the job if a snapshot must not be committed.
    *
-   * @param table where to
-   * @param properties of the table
+   * @param base of the table, as the commit finds it
    */
-  void check(String table, Map<String, String> properties, Snapshot added) {
+  void check(TableMetadata base, Snapshot added) {
     try {
-      String lost = lost(table.equals(first) ? properties : table(first).properties());
-      if (lost != null && (added == null || !isOurs(added) || !begun(checkpoint(added)))) {
+      String lost = lost(base);
+      if (lost != null && (added == null || !isOurs(added) || !begun(Ledger.checkpoint(added.summary())))) {
         throw new Stop(lost);
       }
     } catch (InterruptedException error) {
@@ -82,35 +94,28 @@ public final class Fence implements Serializable, Closeable {
     }
   }
 
-  /** Why the job does not hold the lease; null if it does. */
-  private String lost(Map<String, String> properties) {
-    String text = properties.get(LEASE), end = ": this job writes no more to it";
-    if (text == null) {
-      return "'" + dataset + "': its table was made anew" + end;
+  /** Why the job may not write to the dataset any more; null if it may. */
+  private String lost(TableMetadata metadata) {
+    Ledger ledger = new Ledger(metadata, dataset, tag);
+    long theirs = ledger.token();
+    if (theirs == token) {
+      return null;
     }
-    JsonNode lease;
-    try {
-      lease = new ObjectMapper().readTree(text);
-    } catch (IOException error) {
-      throw new UncheckedIOException(error);
-    }
-    if (!lease.path("owner").asText().equals(owner)) {
-      return "'" + dataset + "': " + lease.path("holder").asText() + " has taken the lease" + end;
-    }
-    return lease.path("until").asLong() > 0 ? null : "'" + dataset + "': the lease was given up" + end;
+    String what = theirs == 0 ? "its table was made anew" : ledger.writer() + " has taken it over";
+    return "'" + dataset + "': " + what + " (writer token " + theirs + ", not " + token + "): this job writes no more to it";
   }
 
   /**
    * Whether a table has a checkpoint of ours already; waits while others have later ones than some, and for commits
-   * that passed the check: the successor makes them conflict (`LakeSink.overtake_flink`).
+   * that passed the check: who takes the dataset over raises the token by a snapshot, with which they conflict.
    */
   private boolean begun(long checkpoint) throws InterruptedException {
     int looks = 0;
     for (long waited = 0; waited < PATIENCE_MILLIS; waited += LOOK_MILLIS) {
-      Thread.sleep(LOOK_MILLIS);
+      Thread.sleep(lookMillis);
       TreeSet<Long> done = new TreeSet<>();
       for (Map.Entry<String, Integer> entry : sinks.entrySet()) {
-        Map<String, Long> byOperator = committed(table(entry.getKey()));
+        Map<String, Long> byOperator = ledger(entry.getKey()).checkpoints(run, start);
         if (byOperator == null) {
           return false;
         }
@@ -130,66 +135,57 @@ public final class Fence implements Serializable, Closeable {
     return false;
   }
 
-  /** By operator, the last checkpoint of ours that a table has; null if others wrote to the dataset since. */
-  private Map<String, Long> committed(Table table) {
-    Map<String, Long> found = new HashMap<>();
-    Snapshot snapshot = table.currentSnapshot();
-    while (snapshot != null) {
-      Map<String, String> summary = snapshot.summary();
-      if (summary != null && dataset.equals(summary.get(DATASET))) {
-        if (isOurs(snapshot)) {
-          found.merge(summary.get(OPERATOR), checkpoint(snapshot), Math::max);
-        } else if (found.isEmpty() && (summary.containsKey(EPOCH) || summary.containsKey(RUN))) {
-          return null;
-        }
-      }
-      snapshot = snapshot.parentId() == null ? null : table.snapshot(snapshot.parentId());
-    }
-    return found;
+  /** Whether a table has a checkpoint of ours from the same sink already, as it stands. */
+  boolean has(TableMetadata base, Snapshot added) {
+    Map<String, Long> byOperator = new Ledger(base, dataset, tag).checkpoints(run, start);
+    String operator = added.summary().getOrDefault(Ledger.OPERATOR, "");
+    return byOperator != null && byOperator.getOrDefault(operator, -1L) >= Ledger.checkpoint(added.summary());
+  }
+
+  /** The tag that a commit moves to its snapshot: one for each sink, since all of them tell the position. */
+  String tag(Snapshot added) {
+    return tag + "." + added.summary().getOrDefault(Ledger.OPERATOR, "");
   }
 
   /**
-   * Stops the job if the tables hold a later checkpoint than it goes on from: the sink would take the next ones for
-   * committed already, and drop their rows (iceberg #10892, #18098).
+   * Stops the job if it was fenced off, or if the tables hold a later checkpoint than it goes on from: the sink would
+   * take the next ones for committed already, and drop their rows (iceberg #10892, #18098).
    *
    * @param restored the checkpoint; 0 if there is none
    */
   void checkRestored(long restored) {
-    String lost = lost(table(first).properties());
-    if (lost != null) {
-      throw new Stop(lost);
-    }
     for (String name : sinks.keySet()) {
-      for (Snapshot snapshot : table(name).snapshots()) {
-        long committed = isOurs(snapshot) ? checkpoint(snapshot) : 0;
-        if (committed > restored) {
-          throw new Stop(name + " holds checkpoint " + committed + ", but the job goes on from " + restored
-              + ": what was between them would be lost or doubled; `bitlake submit` finds what to go on from");
-        }
+      Ledger ledger = ledger(name);
+      String lost = lost(current(name));
+      if (lost != null) {
+        throw new Stop(lost);
+      }
+      Map<String, Long> byOperator = ledger.checkpoints(run, start);
+      long committed = byOperator == null ? 0 : byOperator.values().stream().mapToLong(Long::longValue).max().orElse(0);
+      if (committed > restored) {
+        throw new Stop(name + " holds checkpoint " + committed + ", but the job goes on from " + restored
+            + ": what was between them would be lost or doubled; `bitlake submit` finds what to go on from");
       }
     }
   }
 
   boolean isOurs(Snapshot snapshot) {
-    Map<String, String> summary = snapshot.summary();
-    return summary != null
-        && dataset.equals(summary.get(DATASET))
-        && summary.getOrDefault(RUN, "").startsWith("[\"" + run + "\",");
-  }
-
-  static long checkpoint(Snapshot snapshot) {
-    return Long.parseLong(snapshot.summary().getOrDefault(CHECKPOINT, "0"));
+    return Ledger.isOf(snapshot.summary(), dataset) && Ledger.isOfRun(snapshot.summary(), run);
   }
 
   Fence copy() {
-    return new Fence(catalog, dataset, owner, run, first, sinks);
+    return new Fence(catalog, dataset, tag, token, run, start, sinks, lookMillis);
   }
 
-  private Table table(String name) {
+  private Ledger ledger(String name) {
+    return new Ledger(current(name), dataset, tag);
+  }
+
+  private TableMetadata current(String name) {
     if (loaded == null) {
       loaded = catalog.loadCatalog();
     }
-    return loaded.loadTable(TableIdentifier.parse(name));
+    return ((HasTableOperations) loaded.loadTable(TableIdentifier.parse(name))).operations().current();
   }
 
   @Override

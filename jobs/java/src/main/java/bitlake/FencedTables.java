@@ -7,6 +7,7 @@ import org.apache.iceberg.AppendFiles;
 import org.apache.iceberg.BaseTable;
 import org.apache.iceberg.RowDelta;
 import org.apache.iceberg.Snapshot;
+import org.apache.iceberg.SnapshotRef;
 import org.apache.iceberg.Table;
 import org.apache.iceberg.TableMetadata;
 import org.apache.iceberg.TableOperations;
@@ -14,10 +15,13 @@ import org.apache.iceberg.encryption.EncryptionManager;
 import org.apache.iceberg.flink.TableLoader;
 import org.apache.iceberg.io.FileIO;
 import org.apache.iceberg.io.LocationProvider;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
-/** Loads a table whose commits are checked: that the job holds the lease, and that none is made twice. */
+/** Loads a table whose commits are checked: that the job has the writer token, and that none is made twice. */
 public final class FencedTables implements TableLoader {
   private static final long serialVersionUID = 1L;
+  private static final Logger LOG = LoggerFactory.getLogger(FencedTables.class);
 
   private final TableLoader loader;
   private final String name;
@@ -88,26 +92,20 @@ public final class FencedTables implements TableLoader {
     @Override
     public void commit(TableMetadata base, TableMetadata metadata) {
       Snapshot added = metadata.currentSnapshot();
-      fence.check(name, base.properties(), added);
-      refuseAgain(base, added);
-      to.commit(base, metadata);
-    }
-
-    /** Another attempt of the job may have been the winner whom a commit has to try again after (iceberg #16008). */
-    private void refuseAgain(TableMetadata base, Snapshot added) {
-      if (added == null || !fence.isOurs(added)) {
+      if (added != null && fence.isOurs(added) && fence.has(base, added)) {
+        // Another attempt of the job was the winner whom this one has to try again after (iceberg #16008); or the sink
+        // did not find its last commit where expiry has cut the line of parents. What it brings is there.
+        LOG.info("{} has checkpoint {} already", name, Ledger.checkpoint(added.summary()));
         return;
       }
-      String operator = added.summary().get(Fence.OPERATOR);
-      for (Snapshot there : base.snapshots()) {
-        if (fence.isOurs(there)
-            && operator.equals(there.summary().get(Fence.OPERATOR))
-            && Fence.checkpoint(there) >= Fence.checkpoint(added)) {
-          throw new IllegalStateException(
-              name + " has checkpoint " + Fence.checkpoint(there) + ": " + Fence.checkpoint(added)
-                  + " is not committed again");
-        }
-      }
+      fence.check(base, added);
+      to.commit(base, added == null ? metadata : tagged(metadata, added));
+    }
+
+    /** The same with a tag on the new snapshot, which keeps it from expiry while it tells the position. */
+    private TableMetadata tagged(TableMetadata metadata, Snapshot added) {
+      SnapshotRef tag = SnapshotRef.tagBuilder(added.snapshotId()).build();
+      return TableMetadata.buildFrom(metadata).setRef(fence.tag(added), tag).build();
     }
 
     @Override
