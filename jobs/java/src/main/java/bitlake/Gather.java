@@ -175,7 +175,8 @@ public final class Gather extends AbstractStreamOperator<Row>
     }
 
     byte[] take() {
-      byte[] frame = Arrays.copyOf(bytes, size + PADDING);
+      byte[] frame = new byte[size + PADDING];
+      System.arraycopy(bytes, 0, frame, 0, size);
       if (size < bytes.length / 4 && bytes.length > LEAST) {
         bytes = new byte[bytes.length / 2];
       }
