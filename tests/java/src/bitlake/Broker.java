@@ -44,10 +44,10 @@ final class Broker extends Clients {
   final List<Properties> asked = new ArrayList<>();
 
   /** How often somebody read the topic. */
-  int reads;
+  volatile int reads;
 
   /** What asking fails with. */
-  KafkaException away;
+  volatile KafkaException away;
 
   Broker(String topic, int partitions) {
     this.topic = topic;
