@@ -210,7 +210,7 @@ class LettersTest {
     for (byte[] part : new byte[][] {"ä".getBytes(StandardCharsets.UTF_8), null, {}, {}, {'a'}, {-128, 0}}) {
       sized(out, part);
     }
-    out.writeInt(0);
+    out.writeInt(-1);
     sized(out, null);
     sized(out, new byte[0]);
     out.writeInt(0);
@@ -234,6 +234,7 @@ class LettersTest {
     assertNull(headers[0].value());
     assertArrayEquals(new byte[0], headers[1].value());
     assertArrayEquals(new byte[] {-128, 0}, headers[2].value());
+    assertEquals(3, topic.sent.get(1).partition(), "of a record that has no partition, as Python sends it");
     assertNull(topic.sent.get(1).key());
     assertArrayEquals(new byte[0], topic.sent.get(1).value());
   }

@@ -14,54 +14,24 @@ import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 import org.apache.flink.api.common.state.MapState;
-import org.apache.flink.api.common.state.MapStateDescriptor;
-import org.apache.flink.api.common.typeutils.base.IntSerializer;
-import org.apache.flink.api.common.typeutils.base.array.BytePrimitiveArraySerializer;
-import org.apache.flink.runtime.state.KeyedStateBackend;
-import org.apache.flink.runtime.state.StateBackend;
-import org.apache.flink.runtime.state.VoidNamespace;
-import org.apache.flink.runtime.state.VoidNamespaceSerializer;
-import org.apache.flink.state.rocksdb.EmbeddedRocksDBStateBackend;
-import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
-import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
-import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
-import org.apache.flink.streaming.util.KeyedOneInputStreamOperatorTestHarness;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** On RocksDB, with the options that jobs have: the state of a job. Its byte arrays are keys by content, in no order. */
 class StatesTest {
-  private KeyedOneInputStreamOperatorTestHarness<Integer, Integer, Integer> harness;
-  private KeyedStateBackend<Integer> backend;
+  private final KeyedBytes keyed = new KeyedBytes();
   private MapState<byte[], byte[]> state;
-
-  private static final class Nothing extends AbstractStreamOperator<Integer>
-      implements OneInputStreamOperator<Integer, Integer> {
-    private static final long serialVersionUID = 1L;
-
-    @Override
-    public void processElement(StreamRecord<Integer> element) {}
-  }
 
   @BeforeEach
   void open() throws Exception {
-    EmbeddedRocksDBStateBackend rocks = new EmbeddedRocksDBStateBackend();
-    rocks.setRocksDBOptions(new StateOptions());
-    harness = new KeyedOneInputStreamOperatorTestHarness<>(new Nothing(), one -> one, org.apache.flink.api.common.typeinfo.Types.INT);
-    harness.setStateBackend((StateBackend) rocks);
-    harness.open();
-    backend = harness.getOperator().getKeyedStateBackend();
-    var bytes = BytePrimitiveArraySerializer.INSTANCE;
-    backend.setCurrentKey(1);
-    state =
-        backend.getPartitionedState(
-            VoidNamespace.INSTANCE, VoidNamespaceSerializer.INSTANCE, new MapStateDescriptor<>("keys", bytes, bytes));
+    keyed.at(1);
+    state = keyed.get();
   }
 
   @AfterEach
   void close() throws Exception {
-    harness.close();
+    keyed.close();
   }
 
   private static byte[] packed(byte[]... parts) {
@@ -100,7 +70,7 @@ class StatesTest {
   @Test
   void keyGroupsDoNotSeeEachOther() throws Exception {
     States.putMany(state, packed(text("a"), text("1")));
-    backend.setCurrentKey(2);
+    keyed.at(2);
     assertArrayEquals(packed((byte[]) null), States.getMany(state, packed(text("a"))));
     assertArrayEquals(new byte[0], States.values(state));
     assertEquals(0, States.leave(state, Long.MAX_VALUE));

@@ -166,7 +166,7 @@ public final class Letters extends AbstractStreamOperator<byte[]> implements One
     DataInputStream in = new DataInputStream(new ByteArrayInputStream(frame, 1, frame.length - 1));
     int partitions = producer.partitionsFor(topic).size();
     for (int left = in.readInt(); left > 0; left--) {
-      int partition = in.readInt() % partitions;
+      int partition = Math.floorMod(in.readInt(), partitions);
       byte[] key = bytes(in);
       byte[] value = bytes(in);
       ProducerRecord<byte[], byte[]> message =
