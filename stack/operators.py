@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from stack.downloads import cached, jars, made
@@ -20,30 +21,47 @@ def operators(flink: Path) -> Path:
         flink: the distribution whose classes it is compiled against.
     """
     sources = sorted(SOURCES.rglob("*.java"))
-    libraries = [*sorted((flink / "lib").glob("*.jar")), *sorted((flink / "opt").glob("flink-python-*.jar"))]
-    libraries += sorted(jars("flink-lib").glob("*.jar"))
-    digest = hashlib.sha256("\n".join(jar.name for jar in libraries).encode())
-    for source in sources:
-        digest.update(source.read_bytes())
+    path = libraries(flink)
 
     def build(folder: Path) -> None:
         folder.mkdir()
-        compiler = next(jars("compiler").glob("ecj-*.jar"))
-        options = [
-            "-source",
-            _RELEASE,
-            "-target",
-            _RELEASE,
-            "-nowarn",
-            "-proc:none",
-            "-d",
-            str(folder / "classes"),
-        ]
-        path = ":".join(str(jar) for jar in libraries)
-        run(Command([java(), "-jar", str(compiler), *options, "-cp", path, *map(str, sources)]), folder)
+        compile_java(sources, path, folder / "classes")
         with zipfile.ZipFile(folder / "bitlake-flink.jar", "w", zipfile.ZIP_DEFLATED) as jar:
             for compiled in sorted((folder / "classes").rglob("*.class")):
                 jar.write(compiled, compiled.relative_to(folder / "classes"))
 
-    name = f"operators-{digest.hexdigest()[:16]}"
+    name = f"operators-{digest(sources, path)}"
     return made(cached() / name, "the job's operators", build) / "bitlake-flink.jar"
+
+
+def libraries(flink: Path) -> list[Path]:
+    """The jars that the operators find beside them in Flink's lib/.
+
+    Args:
+        flink: the distribution.
+    """
+    own = [*sorted((flink / "lib").glob("*.jar")), *sorted((flink / "opt").glob("flink-python-*.jar"))]
+    return own + sorted(jars("flink-lib").glob("*.jar"))
+
+
+def compile_java(sources: Sequence[Path], path: Sequence[Path], folder: Path) -> None:
+    """Compile sources into a folder of classes.
+
+    Args:
+        path: what they are compiled against.
+
+    Raises:
+        Unavailable: the compiler refuses them.
+    """
+    compiler = next(jars("compiler").glob("ecj-*.jar"))
+    options = ["-source", _RELEASE, "-target", _RELEASE, "-nowarn", "-proc:none", "-d", str(folder)]
+    against = ":".join(str(one) for one in path)
+    run(Command([java(), "-jar", str(compiler), *options, "-cp", against, *map(str, sources)]), folder.parent)
+
+
+def digest(sources: Sequence[Path], path: Sequence[Path]) -> str:
+    """Tells what was compiled from other sources, or against other libraries."""
+    found = hashlib.sha256("\n".join(one.name for one in path).encode())
+    for source in sources:
+        found.update(source.read_bytes())
+    return found.hexdigest()[:16]

@@ -16,13 +16,12 @@ import java.util.stream.Collectors;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.admin.Admin;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.admin.AdminClientConfig;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.Consumer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
-import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.KafkaException;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.errors.InterruptException;
-import org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -45,6 +44,7 @@ final class Ends implements AutoCloseable {
   private final Map<String, String> properties;
   private final IntPredicate own;
   private final long everyMillis;
+  private final Clients clients;
   private final Thread thread;
   private final Map<TopicPartition, Long> ends = new HashMap<>();
   private final Map<TopicPartition, Long> afterLast = new HashMap<>();
@@ -54,11 +54,12 @@ final class Ends implements AutoCloseable {
    * @param properties client properties by Kafka's names
    * @param own the partitions to ask for
    */
-  Ends(String topic, Map<String, String> properties, IntPredicate own, long everyMillis) {
+  Ends(String topic, Map<String, String> properties, IntPredicate own, long everyMillis, Clients clients) {
     this.topic = topic;
     this.properties = properties;
     this.own = own;
     this.everyMillis = everyMillis;
+    this.clients = clients;
     thread = new Thread(this::run, "bitlake-ends-" + topic);
     thread.setDaemon(true);
     thread.start();
@@ -81,7 +82,7 @@ final class Ends implements AutoCloseable {
   private void run() {
     try {
       while (true) {
-        try (Admin admin = Admin.create(known(AdminClientConfig.configNames()))) {
+        try (Admin admin = clients.admin(known(AdminClientConfig.configNames()))) {
           while (true) {
             ask(admin);
             Thread.sleep(everyMillis);
@@ -136,8 +137,7 @@ final class Ends implements AutoCloseable {
     Properties known = known(ConsumerConfig.configNames());
     known.put(ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, "false");
     known.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "none");
-    ByteArrayDeserializer bytes = new ByteArrayDeserializer();
-    try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(known, bytes, bytes)) {
+    try (Consumer<byte[], byte[]> consumer = clients.consumer(known)) {
       Map<TopicPartition, Long> begins = consumer.beginningOffsets(stayed.keySet());
       stayed.forEach(
           (partition, end) -> {
@@ -158,7 +158,7 @@ final class Ends implements AutoCloseable {
 
   /** The last record in a range of offsets; -1: none is there. */
   private static long lastRecord(
-      KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition, long from, long end) {
+      Consumer<byte[], byte[]> consumer, TopicPartition partition, long from, long end) {
     long deadline = System.nanoTime() + LOOK.toNanos();
     long last = -1;
     consumer.seek(partition, from);

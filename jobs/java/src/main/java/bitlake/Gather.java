@@ -31,6 +31,7 @@ public final class Gather extends AbstractStreamOperator<Row>
   private final String topic;
   private final Map<String, String> kafka;
   private final long endsMillis;
+  private final Clients clients;
   private transient Ends ends;
   private transient TreeMap<Integer, Filling> filling;
   private transient int held;
@@ -51,6 +52,18 @@ public final class Gather extends AbstractStreamOperator<Row>
       String topic,
       Map<String, String> kafka,
       long endsMillis) {
+    this(keys, mostBytes, mostHeld, mostMillis, topic, kafka, endsMillis, new Clients());
+  }
+
+  Gather(
+      Keys.OfPartition keys,
+      int mostBytes,
+      int mostHeld,
+      long mostMillis,
+      String topic,
+      Map<String, String> kafka,
+      long endsMillis,
+      Clients clients) {
     this.keys = keys;
     this.mostBytes = mostBytes;
     this.mostHeld = mostHeld;
@@ -58,6 +71,7 @@ public final class Gather extends AbstractStreamOperator<Row>
     this.topic = topic;
     this.kafka = new TreeMap<>(kafka);
     this.endsMillis = endsMillis;
+    this.clients = clients;
   }
 
   @Override
@@ -65,7 +79,7 @@ public final class Gather extends AbstractStreamOperator<Row>
     super.open();
     filling = new TreeMap<>();
     var task = getRuntimeContext().getTaskInfo();
-    ends = new Ends(topic, kafka, keys.ownedBy(task), endsMillis);
+    ends = new Ends(topic, kafka, keys.ownedBy(task), endsMillis, clients);
     tick(getProcessingTimeService().getCurrentProcessingTime());
   }
 
@@ -161,7 +175,8 @@ public final class Gather extends AbstractStreamOperator<Row>
     }
 
     byte[] take() {
-      byte[] frame = Arrays.copyOf(bytes, size + PADDING);
+      byte[] frame = new byte[size + PADDING];
+      System.arraycopy(bytes, 0, frame, 0, size);
       if (size < bytes.length / 4 && bytes.length > LEAST) {
         bytes = new byte[bytes.length / 2];
       }

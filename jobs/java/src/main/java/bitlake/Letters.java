@@ -14,14 +14,13 @@ import java.util.concurrent.Future;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.typeutils.base.array.BytePrimitiveArraySerializer;
-import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.Producer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.InvalidRecordException;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.errors.InvalidTimestampException;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.errors.RecordTooLargeException;
-import org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.flink.metrics.Counter;
 import org.apache.flink.runtime.state.StateInitializationContext;
 import org.apache.flink.runtime.state.StateSnapshotContext;
@@ -45,10 +44,11 @@ public final class Letters extends AbstractStreamOperator<byte[]> implements One
 
   private final String topic;
   private final Map<String, String> properties;
+  private final Clients clients;
   private transient ListState<byte[]> state;
   private transient List<byte[]> since;
   private transient TreeMap<Long, List<byte[]>> waiting;
-  private transient KafkaProducer<byte[], byte[]> producer;
+  private transient Producer<byte[], byte[]> producer;
   private transient Counter sent;
   private transient Counter refused;
 
@@ -57,8 +57,13 @@ public final class Letters extends AbstractStreamOperator<byte[]> implements One
    * @param properties client properties by Kafka's names; those that no producer knows are left out
    */
   public Letters(String topic, Map<String, String> properties) {
+    this(topic, properties, new Clients());
+  }
+
+  Letters(String topic, Map<String, String> properties, Clients clients) {
     this.topic = topic;
     this.properties = new TreeMap<>(properties);
+    this.clients = clients;
   }
 
   @Override
@@ -92,8 +97,7 @@ public final class Letters extends AbstractStreamOperator<byte[]> implements One
     known.put(ProducerConfig.ACKS_CONFIG, "all");
     known.put(ProducerConfig.MAX_REQUEST_SIZE_CONFIG, LARGEST);
     known.put(ProducerConfig.BUFFER_MEMORY_CONFIG, 2L * LARGEST);
-    ByteArraySerializer bytes = new ByteArraySerializer();
-    producer = new KafkaProducer<>(known, bytes, bytes);
+    producer = clients.producer(known);
     send(waiting);
   }
 
@@ -162,7 +166,7 @@ public final class Letters extends AbstractStreamOperator<byte[]> implements One
     DataInputStream in = new DataInputStream(new ByteArrayInputStream(frame, 1, frame.length - 1));
     int partitions = producer.partitionsFor(topic).size();
     for (int left = in.readInt(); left > 0; left--) {
-      int partition = in.readInt() % partitions;
+      int partition = Math.floorMod(in.readInt(), partitions);
       byte[] key = bytes(in);
       byte[] value = bytes(in);
       ProducerRecord<byte[], byte[]> message =

@@ -1,8 +1,6 @@
 package bitlake;
 
 import java.io.ByteArrayInputStream;
-import java.util.ArrayList;
-import java.util.List;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.functions.RichFlatMapFunction;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
@@ -10,9 +8,13 @@ import org.apache.flink.api.java.typeutils.ResultTypeQueryable;
 import org.apache.flink.api.python.shaded.org.apache.arrow.memory.BufferAllocator;
 import org.apache.flink.api.python.shaded.org.apache.arrow.vector.FieldVector;
 import org.apache.flink.api.python.shaded.org.apache.arrow.vector.NullVector;
+import org.apache.flink.api.python.shaded.org.apache.arrow.vector.TimeStampMicroVector;
 import org.apache.flink.api.python.shaded.org.apache.arrow.vector.VectorSchemaRoot;
 import org.apache.flink.api.python.shaded.org.apache.arrow.vector.ipc.ArrowStreamReader;
 import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.data.TimestampData;
+import org.apache.flink.table.data.columnar.vector.ColumnVector;
+import org.apache.flink.table.data.columnar.vector.TimestampColumnVector;
 import org.apache.flink.table.runtime.arrow.ArrowReader;
 import org.apache.flink.table.runtime.arrow.ArrowUtils;
 import org.apache.flink.table.runtime.typeutils.InternalTypeInfo;
@@ -53,7 +55,7 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
     try (ArrowStreamReader stream =
         new ArrowStreamReader(new ByteArrayInputStream(frame, 1, frame.length - 1), allocator)) {
       VectorSchemaRoot root = stream.getVectorSchemaRoot();
-      ArrowReader reader = ArrowUtils.createArrowReader(ordered(root), type);
+      ArrowReader reader = new ArrowReader(columns(root));
       while (stream.loadNextBatch()) {
         for (int row = 0; row < root.getRowCount(); row++) {
           RowData read = reader.read(row);
@@ -68,13 +70,31 @@ public final class Rows extends RichFlatMapFunction<byte[], RowData> implements 
   }
 
   /** The columns as the table has them: it may have them in another order, and more of them. */
-  private VectorSchemaRoot ordered(VectorSchemaRoot root) {
-    List<FieldVector> vectors = new ArrayList<>();
-    for (String name : type.getFieldNames()) {
+  private ColumnVector[] columns(VectorSchemaRoot root) {
+    ColumnVector[] columns = new ColumnVector[type.getFieldCount()];
+    for (int field = 0; field < columns.length; field++) {
+      String name = type.getFieldNames().get(field);
       FieldVector vector = root.getVector(name);
-      vectors.add(vector == null ? new NullVector(name) : vector);
+      columns[field] =
+          vector instanceof TimeStampMicroVector instants
+              ? new Instants(instants)
+              : ArrowUtils.createColumnVector(vector == null ? new NullVector(name) : vector, type.getTypeAt(field));
     }
-    return new VectorSchemaRoot(vectors);
+    return columns;
+  }
+
+  /** Flink's own reader refuses instants before 1970 that are no whole milliseconds. */
+  private record Instants(TimeStampMicroVector vector) implements TimestampColumnVector {
+    @Override
+    public boolean isNullAt(int row) {
+      return vector.isNull(row);
+    }
+
+    @Override
+    public TimestampData getTimestamp(int row, int precision) {
+      long micros = vector.get(row);
+      return TimestampData.fromEpochMillis(Math.floorDiv(micros, 1000), Math.floorMod(micros, 1000) * 1000);
+    }
   }
 
   @Override

@@ -1,5 +1,6 @@
 package bitlake;
 
+import java.util.Set;
 import org.apache.flink.table.data.ArrayData;
 import org.apache.flink.table.data.DecimalData;
 import org.apache.flink.table.data.MapData;
@@ -20,7 +21,10 @@ import org.apache.flink.types.variant.Variant;
 final class Superseded implements RowData {
   private static final TimestampData NO_END = TimestampData.fromEpochMillis(253_402_214_400_000L);
   private static final String SYSTEM_TO = "system_to";
-  private static final String CLOSED_BY = "closed_by_";
+
+  /** Columns of a dataset may have names that begin like these. */
+  private static final Set<String> CLOSED_BY =
+      Set.of("closed_by_operation", "closed_by_partition", "closed_by_offset");
 
   private final int systemTo;
   private final boolean[] closedBy;
@@ -31,7 +35,7 @@ final class Superseded implements RowData {
     systemTo = type.getFieldIndex(SYSTEM_TO);
     closedBy = new boolean[type.getFieldCount()];
     for (int field = 0; field < closedBy.length; field++) {
-      closedBy[field] = type.getFieldNames().get(field).startsWith(CLOSED_BY);
+      closedBy[field] = CLOSED_BY.contains(type.getFieldNames().get(field));
     }
   }
 
