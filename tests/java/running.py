@@ -16,7 +16,7 @@ from stack.java import java
 from stack.operators import compile_java, digest, libraries, operators
 from stack.processes import Command
 
-SOURCES = Path(__file__).parent / "src"
+SOURCES, CASES = Path(__file__).parent / "src", Path(__file__).parents[1] / "cases"
 _SECONDS = 300
 _TEST = re.compile(r"@(?:Parameterized)?Test\b.*?\bvoid (\w+)\(", re.DOTALL)
 _INT = struct.Struct(">i")
@@ -55,7 +55,9 @@ def class_path() -> tuple[Path, ...]:
 
 def _command(main: str, *arguments: str) -> list[str]:
     path = ":".join(str(one) for one in class_path())
-    return Command([java(), *_QUICK, *opened(), "-cp", path, main, *arguments]).launched()
+    return Command(
+        [java(), *_QUICK, f"-Dbitlake.cases={CASES}", *opened(), "-cp", path, main, *arguments]
+    ).launched()
 
 
 def run(main: str, *arguments: str) -> subprocess.CompletedProcess[str]:
