@@ -10,7 +10,8 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 
 from pipeline.errors import Refused
 from pipeline.sink.holder import has_ended, this_process
@@ -37,6 +38,7 @@ class Lease:
         until: microseconds; afterwards anyone may take the dataset.
         process: as `this_process` names it; anyone may take the dataset, too, who sees that it has ended.
         token: the writer token that came with it.
+        since: microseconds; when that writer began; 0: not known.
     """
 
     owner: str
@@ -44,6 +46,7 @@ class Lease:
     until: int
     process: str = ""
     token: int = 0
+    since: int = 0
 
     @property
     def of_flink(self) -> bool:
@@ -73,12 +76,14 @@ class Tenant:
         owner, holder: see `Lease`.
         seconds: how long each renewal holds.
         process: see `Lease`.
+        since: microseconds; when it began.
     """
 
     owner: str
     holder: str
     seconds: float
     process: str = ""
+    since: int = field(default_factory=lambda: time.time_ns() // 1000, compare=False)
 
     @staticmethod
     def here(owner: str, seconds: float) -> "Tenant":
@@ -87,7 +92,8 @@ class Tenant:
 
     def renewed(self, token: int) -> Lease:
         """A lease from now on, for the writer with a token."""
-        return Lease(self.owner, self.holder, _now() + int(self.seconds * 1e6), self.process, token)
+        until = _now() + int(self.seconds * 1e6)
+        return Lease(self.owner, self.holder, until, self.process, token, self.since)
 
 
 def check(dataset: str, properties: Mapping[str, str], owner: str) -> None:
@@ -108,8 +114,9 @@ def check(dataset: str, properties: Mapping[str, str], owner: str) -> None:
     else:
         held, seconds = "being written", (lease.until - _now()) / 1e6
         stop = f"stop that one first; if it has died, its lease ends in {seconds:.0f} s; to go on at once"
+    since = f" since {datetime.fromtimestamp(lease.since // 1_000_000, UTC):%F %T} UTC" if lease.since else ""
     raise Leased(
-        f"'{dataset}' is {held} by {lease.holder}",
+        f"'{dataset}' is {held} by {lease.holder}{since}",
         next_step=f"{stop}: --take-over",
     )
 

@@ -43,7 +43,7 @@ def writer(lake: Lake, tenant: Tenant) -> LakeSink:
 
 def test_a_second_writer_is_refused_until_the_first_lets_go(lake: Lake) -> None:
     first = writer(lake, Tenant("another", "process 7 on elsewhere", 600))
-    with pytest.raises(Leased, match="process 7 on elsewhere"):
+    with pytest.raises(Leased, match=r"process 7 on elsewhere since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"):
         lake.load("bonds", [RECORD])
     first.end_claims()
     assert lake.load("bonds", [RECORD]).no_ops == 1
