@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.query.stored import StoredTable
-from pipeline.sink.conventions import is_local, local_path
+from pipeline.places import is_local, local_path, sqlite_file
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-_SQLITE = "sqlite:///"
 _OWN_CLASSES = ("py-catalog-impl", "py-io-impl")
+_IO = "pipeline.sink.durable.DurableFileIO"
 
 
 class Tables:
@@ -71,7 +71,7 @@ class Tables:
 def _by_pyiceberg(location: str) -> "Table":
     from pyiceberg.table import StaticTable
 
-    return StaticTable.from_metadata(location)
+    return StaticTable.from_metadata(location, {"py-io-impl": _IO})
 
 
 def _is_plain(location: str | None) -> bool:
@@ -83,7 +83,5 @@ def _sqlite_file(config: Mapping[str, Any]) -> Path | None:
     uri = str(config.get("uri") or "")
     if config.get("type") not in (None, "sql") or any(config.get(name) for name in _OWN_CLASSES):
         return None
-    path = uri.removeprefix(_SQLITE)
-    if not uri.startswith(_SQLITE) or not path.startswith("/") or "?" in path:
-        return None
-    return Path(path)
+    path = None if "?" in uri else sqlite_file(uri)
+    return path if path is not None and path.is_absolute() else None
