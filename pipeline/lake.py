@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
@@ -76,6 +77,7 @@ class Lake:
         *,
         envelope: bool = False,
         watcher: "Watcher | None" = None,
+        wait: timedelta | None = None,
     ) -> "Summary":
         """Load JSON Lines files; an unfinished load of the same files goes on where it was.
 
@@ -84,6 +86,7 @@ class Lake:
             files: paths, also of .gz and .zst files; ``-`` is standard input.
             envelope: each line is ``{"timestamp": ..., "key": ..., "value": ...}``.
             watcher: is told how it gets on.
+            wait: how long to wait for another process that writes to this lake; default: not at all.
 
         Returns:
             The counts of records, changes, no-ops, dead letters, versions and epochs.
@@ -91,12 +94,12 @@ class Lake:
         Raises:
             BadInput: the dataset is not known, or a file can't be read, or holds envelopes and is not said
                 to; what came before it is committed.
-            Unavailable: the catalog or the warehouse does not answer.
+            Unavailable: the catalog or the warehouse does not answer, or another process writes.
         """
         from pipeline.engine.load import Engine
 
         self.config.dataset(dataset)
-        with Engine(self.config) as engine:
+        with Engine(self.config, wait=wait) as engine:
             return engine.load_files(dataset, files, envelope=envelope, watcher=watcher)
 
     def run(
@@ -107,6 +110,7 @@ class Lake:
         stop: "threading.Event | None" = None,
         take_over: bool = False,
         watching: "Callable[[str], Watcher] | None" = None,
+        wait: timedelta | None = None,
     ) -> "Summary":
         """Follow the Kafka topics of datasets until `stop` is set; then what was read is committed.
 
@@ -116,6 +120,7 @@ class Lake:
             stop: to be set by another thread.
             take_over: take datasets from writers that hold them.
             watching: gives each dataset who is told how it gets on.
+            wait: how long to wait for another process that writes to this lake; default: not at all.
 
         Returns:
             The counts of records, changes, no-ops, dead letters, versions and epochs.
@@ -123,18 +128,32 @@ class Lake:
         Raises:
             BadConfiguration: a topic is missing, or a client property is wrong.
             Refused: stored offsets are not in the topic any more, or it was made anew.
-            Unavailable: Kafka, the catalog or the warehouse does not answer.
+            Unavailable: Kafka, the catalog or the warehouse does not answer, or another process writes.
         """
+        from pipeline.engine.epoch import Summary
         from pipeline.engine.load import Engine
+        from state import StateLocked
 
         for name in datasets:
             self.config.dataset(name)
-        with Engine(self.config) as engine:
+        try:
+            opened = Engine(self.config, wait=wait, stop=stop)
+        except StateLocked:
+            if stop is not None and stop.is_set():
+                return Summary()
+            raise
+        with opened as engine:
             return engine.run(
                 datasets, until_end=until_end, stop=stop, take_over=take_over, watching=watching
             )
 
-    def load(self, dataset: str, records: "Iterable[Mapping[str, Any]] | pa.Table") -> "Summary":
+    def load(
+        self,
+        dataset: str,
+        records: "Iterable[Mapping[str, Any]] | pa.Table",
+        *,
+        wait: timedelta | None = None,
+    ) -> "Summary":
         """Load records: dicts, or the rows of an Arrow table; returns and raises as `load_files`.
 
         Decimals, dates, times and UUIDs become JSON text, bytes base64; a datetime without a zone is UTC.
@@ -142,10 +161,14 @@ class Lake:
         from pipeline.json_lines import as_file
 
         with as_file(records) as file:
-            return self.load_files(dataset, [file])
+            return self.load_files(dataset, [file], wait=wait)
 
     def replay_dead_letters(
-        self, wanted: "Wanted | None" = None, *, watcher: "Watcher | None" = None
+        self,
+        wanted: "Wanted | None" = None,
+        *,
+        watcher: "Watcher | None" = None,
+        wait: timedelta | None = None,
     ) -> "Summary":
         """Apply dead letters again, by dataset, partition and offset, as lake.yaml says today.
 
@@ -155,10 +178,11 @@ class Lake:
         Args:
             wanted: which of them; all that wait by default.
             watcher: is told how it gets on.
+            wait: how long to wait for another process that writes to this lake; default: not at all.
 
         Raises:
             BadInput: a dataset is not known, or no letter has an id that is wanted.
-            Unavailable: the catalog or the warehouse does not answer.
+            Unavailable: the catalog or the warehouse does not answer, or another process writes.
         """
         from pipeline.engine.epoch import Summary
         from pipeline.engine.load import Engine
@@ -171,7 +195,7 @@ class Lake:
         datasets = self._datasets_waiting(wanted)
         if not datasets:
             return summary
-        with Engine(self.config) as engine:
+        with Engine(self.config, wait=wait) as engine:
             for dataset in datasets:
                 waiting = partial(self._waiting, replace(wanted, dataset=dataset))
                 summary += engine.replay(dataset, waiting, watcher=watcher)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import answering, asking, settings
+from pipeline.cli.options import Wait, answering, asking, settings
 from pipeline.cli.output import Format
 from pipeline.errors import BadInput
 
@@ -69,6 +69,7 @@ def replay(
     ] = None,
     dataset: Dataset = None,
     stage: Stage = None,
+    wait: Wait = None,
 ) -> None:
     """Apply dead letters again, after their cause was mended; those refused again stay."""
     from pipeline.cli.progress import watching
@@ -77,7 +78,7 @@ def replay(
     lake = Lake.open(settings.config)
     wanted = _wanted(dataset, stage, tuple(letters) if letters else None)
     with watching(dataset or "dead letters", quiet=settings.quiet) as watcher:
-        summary = lake.replay_dead_letters(wanted, watcher=watcher)
+        summary = lake.replay_dead_letters(wanted, watcher=watcher, wait=wait)
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and settings.format is Format.TABLE:
         typer.echo("What is still refused, and why: bitlake dead-letters list", err=True)

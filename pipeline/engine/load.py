@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +28,7 @@ from pipeline.faults import reach
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
 from pipeline.source.files import FileSource
-from state import LocalState, open_state
+from state import LocalState, StateLocked, Waiting, open_state
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,20 @@ TICK = 0.5
 class Engine:
     """The embedded runtime of one lake: a context manager that holds its state.
 
+    Args:
+        lake: its configuration.
+        wait: how long to wait for another process that has the state open; None: not at all.
+        stop: no longer than until this is set.
+
     Raises:
         StateLocked: another process has the state open.
     """
 
-    def __init__(self, lake: LakeConfig) -> None:
+    def __init__(
+        self, lake: LakeConfig, *, wait: timedelta | None = None, stop: threading.Event | None = None
+    ) -> None:
         self._lake = lake
-        self._backend: LocalState = open_state(lake.state)
+        self._backend: LocalState = open_state(lake.state, None, _waiting(wait, stop))
         self._sink: LakeSink | None = None
         if not numba.config.DISABLE_JIT and not Path(numba.config.CACHE_DIR).exists():
             log.warning("compiling for this processor: a minute or two, once")
@@ -137,6 +145,16 @@ class Engine:
         told = watching or (lambda _: Watcher())
         run = Run(self._lake, self.open, self._backend, chosen, told, take_over=take_over)
         return run.run(stop or threading.Event(), until_end=until_end)
+
+
+def _waiting(wait: timedelta | None, stop: threading.Event | None) -> Waiting:
+    def tell(locked: StateLocked) -> None:
+        who = f"process {locked.owner}" if locked.owner else "another process"
+        extra = {"state": str(locked.path), "at_most_seconds": seconds}
+        log.warning("waiting for %s, which has the state open", who, extra=extra)
+
+    seconds = 0.0 if wait is None else wait.total_seconds()
+    return Waiting(seconds, tell, stop or threading.Event())
 
 
 def end_leases(sink: LakeSink) -> None:
