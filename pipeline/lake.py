@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.query.status import DatasetStatus
     from pipeline.query.stored import StoredTable
     from pipeline.sink.epoch import Position
+    from pipeline.sink.relocation import Relocated
     from pipeline.views.trino import View
 
 log = logging.getLogger(__name__)
@@ -201,6 +202,24 @@ class Lake:
                 summary += engine.replay(dataset, waiting, watcher=watcher)
         return summary
 
+    def relocate(self, *, wait: timedelta | None = None) -> "list[Relocated]":
+        """Have the tables of a lake that was moved or copied name the files that are here.
+
+        Args:
+            wait: how long to wait for another process that writes to this lake; default: not at all.
+
+        Returns:
+            The tables that were elsewhere; none: the lake is where its tables say.
+
+        Raises:
+            BadConfiguration: the lake's warehouse is no folder of this machine.
+            Refused: files are missing here, or the catalog may be that of the lake that was copied.
+            Unavailable: another process writes to the lake.
+        """
+        from pipeline.engine.relocating import relocate
+
+        return relocate(self.config, wait=wait)
+
     def asof(
         self,
         table: str,
@@ -262,11 +281,10 @@ class Lake:
         from pipeline.views.duckdb import create_plain_view, create_views
 
         session = Session()
-        taken = {*self.tables, *(schema.identifier for schema in self.tables.values())}
         with _explained():
             for name, schema in self.tables.items():
                 if (table := self._load(schema.identifier)) is not None:
-                    create_views(session, name, table, taken - {name})
+                    create_views(session, name, table)
             if (dead := self._load(self.config.dead_letters.table)) is not None:
                 create_plain_view(session, dead, self._dead_letters_of(dead, session).relation())
             return session.ask(query)

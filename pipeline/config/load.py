@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.config.check_topics import check_dead_letter_topic
 from pipeline.config.check_places import check_places, database_file, warehouse_folder
+from pipeline.config.check_views import check_views
 from pipeline.config.checks import check_lake
 from pipeline.config.document import Document, read_document
 from pipeline.config.environment import apply_environment
@@ -86,6 +87,7 @@ def _validated(document: Document) -> LakeConfig | None:
     datasets = dict(enumerate(config.datasets)) if config else _valid_datasets(document.data)
     dead_letters = config.dead_letters.table if config else None
     check_lake(datasets, dead_letters, document)
+    check_views(datasets, dead_letters, document)
     if config is not None:
         check_dead_letter_topic(config, document)
     return config

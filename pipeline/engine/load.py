@@ -22,13 +22,14 @@ from pipeline.engine.epoch import Summary
 from pipeline.engine.patience import apart
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
+from pipeline.engine.waiting import waiting
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.errors import BadInput, Unavailable
 from pipeline.faults import reach
 from pipeline.sink.lake_sink import LakeSink
 from pipeline.source.block import Block
 from pipeline.source.files import FileSource
-from state import LocalState, StateLocked, Waiting, open_state
+from state import LocalState, open_state
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Engine:
         self, lake: LakeConfig, *, wait: timedelta | None = None, stop: threading.Event | None = None
     ) -> None:
         self._lake = lake
-        self._backend: LocalState = open_state(lake.state, None, _waiting(wait, stop))
+        self._backend: LocalState = open_state(lake.state, None, waiting(wait, stop))
         self._sink: LakeSink | None = None
         if not numba.config.DISABLE_JIT and not Path(numba.config.CACHE_DIR).exists():
             log.warning("compiling for this processor: a minute or two, once")
@@ -145,16 +146,6 @@ class Engine:
         told = watching or (lambda _: Watcher())
         run = Run(self._lake, self.open, self._backend, chosen, told, take_over=take_over)
         return run.run(stop or threading.Event(), until_end=until_end)
-
-
-def _waiting(wait: timedelta | None, stop: threading.Event | None) -> Waiting:
-    def tell(locked: StateLocked) -> None:
-        who = f"process {locked.owner}" if locked.owner else "another process"
-        extra = {"state": str(locked.path), "at_most_seconds": seconds}
-        log.warning("waiting for %s, which has the state open", who, extra=extra)
-
-    seconds = 0.0 if wait is None else wait.total_seconds()
-    return Waiting(seconds, tell, stop or threading.Event())
 
 
 def end_leases(sink: LakeSink) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.query.stored import StoredTable
+from pipeline.sink.moved import Home
 from pipeline.places import is_local, local_path, sqlite_file
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Tables:
     def __init__(self, config: Mapping[str, Any], catalog: Callable[[], "Catalog"]) -> None:
         self._name = str(config.get("name") or "lake")
         self._database = _sqlite_file(config)
-        self._catalog = catalog
+        self._catalog, self._home = catalog, Home(config)
 
     def find(self, identifier: str) -> StoredTable | None:
         """A table as it is now; None when there is none."""
@@ -54,9 +55,11 @@ class Tables:
         if found is None:
             return None
         location = found["metadata_location"]
+        self._home.check(identifier, location)
         if not _is_plain(location) or dict(found).get("iceberg_type") not in (None, "TABLE"):
             return self._find_by_pyiceberg(identifier)
         metadata = json.loads(Path(local_path(location)).read_bytes())
+        self._home.check(identifier, metadata["location"])
         return StoredTable(tuple(identifier.split(".")), metadata, lambda: _by_pyiceberg(location))
 
     def _find_by_pyiceberg(self, identifier: str) -> StoredTable | None:

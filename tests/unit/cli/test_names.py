@@ -104,3 +104,87 @@ def test_a_lake_in_a_folder_of_any_name(tmp_path: Path, bitlake: Run, name: str)
     assert [p.name for p in (tmp_path / "above").iterdir()] == [name.partition("/")[0]]
     assert {p.name for p in folder.iterdir()} == {"lake.yaml", "inferred.yaml", "r.jsonl", ".bitlake"}
     assert {p.name for p in (folder / ".bitlake").iterdir()} == {"catalog.db", "warehouse", "state"}
+
+
+CHILDREN = ("#rows", "a?b", "a/b", "/", "100%", "%2Fx", "a b ", "p;q=r", "ä\U0001f600", "quo'te\"`", "[*]{x}", "\\x", "-", "a.b")
+COLUMNS = (
+    "#x", "a?b", "a/b", "100%", "a b ", "p;q=r", "ä\U0001f600", "quo'te", "[*]{x}", "\\x", "-", "$1", ":v", "%s",
+    "select", "valid", "system", "filename", "file_row_number", "rowid", "1", "\x7f\u2028", "x" * 255,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["key", "declared", "inferred"])
+def test_columns_of_any_name(tmp_path: Path, bitlake: Run, given: str) -> None:
+    """As key columns, as declared ones, and as new fields."""
+    dataset: dict[str, Any] = {"name": "d", "table": "t.d", "key": [["id"]], "valid_from": ["from"]}
+    if given == "key":
+        dataset["key"] += [[name] for name in COLUMNS]
+    elif given == "declared":
+        dataset["columns"] = {name: {"path": [name], "type": "string"} for name in COLUMNS}
+    records = [{"id": "A", "from": f"2024-01-0{n}", **dict.fromkeys(COLUMNS, "v'\"%")} for n in (1, 2)]
+    write(tmp_path, json.dumps({"datasets": [dataset]}), tuple(records))
+    lake = Lake(bitlake, tmp_path)
+    lake.run("config", "check")
+    counts = json.loads(lake.run("load", "d", "r.jsonl", "--output", "json").splitlines()[-1])
+    assert (counts["changes"], counts["dead_letters"]) == (2, 0)
+    found = lake.rows("timeline", "d")
+    assert [{name: row[name] for name in COLUMNS} for row in found] == [dict.fromkeys(COLUMNS, "v'\"%")] * 2
+    if given == "key":
+        for name in COLUMNS:
+            assert len(lake.rows("history", "d", "--key", f"{name}=v'\"%")) == 3
+    assert len(lake.rows("diff", "d", "--from", "2000-01-01")) >= 1
+    assert len(lake.rows("sql", "SELECT * FROM d_asof(timestamptz '2024-01-01 12:00:00Z')")) == 1
+    assert len(lake.rows("views")) == 2
+
+
+def test_children_of_any_name(tmp_path: Path, bitlake: Run) -> None:
+    """The case `child-name-hash`, and its kind."""
+    children = [{"path": [name], "key": "v"} for name in CHILDREN]
+    dataset = {"name": "d", "table": "t.d", "key": "id", "valid_from": "from", "children": children}
+    rows = [{"v": 1}, {"v": 2}]
+    records = [{"id": "A", "from": f"2024-01-0{n}", **dict.fromkeys(CHILDREN, rows[:n])} for n in (1, 2)]
+    write(tmp_path / "lake", json.dumps({"datasets": [dataset]}), tuple(records))
+    lake = Lake(bitlake, tmp_path / "lake")
+    lake.run("config", "check")
+    counts = json.loads(lake.run("load", "d", "r.jsonl", "--output", "json").splitlines()[-1])
+    assert (counts["changes"], counts["dead_letters"]) == (2, 0)
+    for name in CHILDREN:
+        assert len(lake.rows("timeline", f"d__{name}")) == 3
+        assert len(lake.rows("history", f"d__{name}", "--key", "v=1")) >= 2
+        quoted = f"d__{name}_current".replace('"', '""')
+        assert lake.rows("sql", f'SELECT count(*) AS n FROM "{quoted}"') == [{"n": 3}]
+    assert len(lake.rows("status")) == 1
+    assert len(lake.rows("views")) == 2 * (1 + len(CHILDREN))
+    assert [p.name for p in tmp_path.iterdir()] == ["lake"]
+
+
+@pytest.mark.parametrize("name", ["a..b", "..", "../../x", "\0", "a\nb", "x" * 256, "\ud800"])
+def test_children_that_no_table_can_be_named_after(tmp_path: Path, bitlake: Run, name: str) -> None:
+    """They are refused at their line, and with them every command."""
+    child = f"{{path: [{json.dumps(name)}]}}"
+    write(tmp_path, f"datasets:\n- name: d\n  table: t.d\n  key: id\n  valid_from: f\n  children:\n  - {child}\n")
+    lake = Lake(bitlake, tmp_path)
+    assert "lake.yaml:7:" in lake.run("config", "check", status=1)
+    assert "lake.yaml:7:" in lake.run("load", "d", "r.jsonl", status=1)
+
+
+def test_infer_and_load_of_an_array_of_any_name(tmp_path: Path, bitlake: Run) -> None:
+    records = [
+        {"isin": f"X{n}", "effective_from": "2024-01-01", "#rows": [{"v": 1}, {"v": 2}]} for n in range(3)
+    ]
+    write(tmp_path, "", tuple(records))
+    lake = Lake(bitlake, tmp_path)
+    lake.run("infer", "r.jsonl", "--name", "d", "--out", "lake.yaml", "--force")
+    lake.run("config", "check")
+    lake.run("load", "d", "r.jsonl")
+    assert len(lake.rows("timeline", "d")) == 3
+
+
+@pytest.mark.parametrize("namespace", ["main", "temp", "system", "memory", "Ref", "select"])
+def test_namespaces_of_any_name(tmp_path: Path, bitlake: Run, namespace: str) -> None:
+    """Some are names of DuckDB's own."""
+    write(tmp_path, LAKE.replace("t.d", f"{namespace}.d").replace("t.u", f"{namespace}.u"))
+    lake = Lake(bitlake, tmp_path)
+    lake.run("load", "d", "r.jsonl")
+    for source in ("d_current", "d_timeline()"):
+        assert lake.rows("sql", f"SELECT count(*) AS n FROM {source}") == [{"n": 2}]
