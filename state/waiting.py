@@ -46,5 +46,5 @@ class Waiting:
                 if not told and (locked.owner or waited > _FIRST):
                     self.told(locked)
                     told = True
-            pause = max(_FIRST / (1 + waited), _LEAST) * random.uniform(0.5, 1.5)
+            pause = max(_FIRST / (1 + waited), _LEAST) * random.uniform(0.5, 1.5)  # noqa: S311
             self.stop.wait(min(pause, self.seconds - waited))

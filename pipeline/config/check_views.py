@@ -41,9 +41,7 @@ class _Claim:
     view: bool = False
 
 
-def check_views(
-    datasets: Mapping[int, DatasetConfig], dead_letters: str | None, document: Document
-) -> None:
+def check_views(datasets: Mapping[int, DatasetConfig], dead_letters: str | None, document: Document) -> None:
     """Add names that would hide another, or that can't be made, to the document's mistakes.
 
     Args:
@@ -93,7 +91,9 @@ def _claim(claimed: dict[_Name, _Claim], table: TableSchema, path: Steps, docume
             own[name] = claim
         elif other.owner == claim.owner and claim.view != other.view:
             fix = "give it a table in another namespace, such as ref.bonds"
-            message = f"{claim.owner} would have the name {_spelled(name)} for {other.what} and for {claim.what}"
+            message = (
+                f"{claim.owner} would have the name {_spelled(name)} for {other.what} and for {claim.what}"
+            )
             document.report((*path, "table"), message, fix)
             break
         elif other.owner != claim.owner:
@@ -113,7 +113,9 @@ def _fix(claim: _Claim) -> str:
     if claim.place[-1] == "table":
         return "give one of them another `table`"
     if claim.place[-1] == "path":
-        return "leave one of them out of `children` (it is a column with JSON text then), or rename the dataset"
+        return (
+            "leave one of them out of `children` (it is a column with JSON text then), or rename the dataset"
+        )
     return "rename one of them"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config.check_topics import check_dead_letter_topic
 from pipeline.config.check_places import check_places, database_file, warehouse_folder
+from pipeline.config.check_topics import check_dead_letter_topic
 from pipeline.config.check_views import check_views
 from pipeline.config.checks import check_lake
 from pipeline.config.document import Document, read_document

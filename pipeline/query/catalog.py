@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.places import is_local, local_path, sqlite_file
 from pipeline.query.stored import StoredTable
 from pipeline.sink.moved import Home
-from pipeline.places import is_local, local_path, sqlite_file
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

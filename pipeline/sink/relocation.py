@@ -271,7 +271,9 @@ class _Table:
             rows = pq.read_table(pa.BufferReader(data))
             number = rows.schema.get_field_index("file_path")
             distinct = pc.unique(rows.column(number))
-            moved = pa.array([self._move(path) for path in distinct.to_pylist()], rows.schema.field(number).type)
+            moved = pa.array(
+                [self._move(path) for path in distinct.to_pylist()], rows.schema.field(number).type
+            )
             paths = moved.take(pc.index_in(rows.column(number), distinct))
             out = pa.BufferOutputStream()
             pq.write_table(rows.set_column(number, rows.schema.field(number), paths), out)

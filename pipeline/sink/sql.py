@@ -19,7 +19,6 @@ from pyiceberg.table.update import (
 
 from pipeline.sink.moved import Home
 
-
 _PLAIN, _NOT_PLAIN, _MOST_BYTES = re.compile(r"\w[\w. -]*[\w-]|\w"), re.compile(r"[^\w-]"), 200
 
 

@@ -259,7 +259,9 @@ def test_a_copy_that_lacks_files_of_such_an_epoch(lake: Moving, forks: Forks, tm
 
 
 def test_a_warehouse_without_the_tables_is_refused(lake: Moving, tmp_path: Path) -> None:
-    (tmp_path / "A/lake.yaml").write_text("catalog: {type: sql, uri: .bitlake/catalog.db, warehouse: w}\n" + LAKE)
+    (tmp_path / "A/lake.yaml").write_text(
+        "catalog: {type: sql, uri: .bitlake/catalog.db, warehouse: w}\n" + LAKE
+    )
     assert "catalog.warehouse" in lake.run("A", "timeline", "d", status=1).err
     assert "still at" in lake.run("A", "relocate", status=1).err
     assert not (tmp_path / "A/w").exists()
@@ -268,7 +270,9 @@ def test_a_warehouse_without_the_tables_is_refused(lake: Moving, tmp_path: Path)
 def test_the_catalog_of_the_lake_that_was_copied_is_left_alone(lake: Moving, tmp_path: Path) -> None:
     """As with a catalog on a server: both lakes name one, and its tables are the original's."""
     shutil.copytree(tmp_path / "A", tmp_path / "B")
-    shared = json.dumps({"type": "sql", "uri": str(tmp_path / "A/.bitlake/catalog.db"), "warehouse": ".bitlake/warehouse"})
+    shared = json.dumps(
+        {"type": "sql", "uri": str(tmp_path / "A/.bitlake/catalog.db"), "warehouse": ".bitlake/warehouse"}
+    )
     (tmp_path / "B/lake.yaml").write_text(f"catalog: {shared}\n" + LAKE)
     assert "another database" in lake.run("B", "relocate", status=1).err
     lake.answers("A")
@@ -322,7 +326,11 @@ def add_position_delete(table: Any) -> None:
     class Deletes(_FastAppendFiles):
         def new_manifest_writer(self, spec: Any) -> Any:
             return Writer(
-                spec, self._transaction.table_metadata.schema(), self.new_manifest_output(), self._snapshot_id, "null"
+                spec,
+                self._transaction.table_metadata.schema(),
+                self.new_manifest_output(),
+                self._snapshot_id,
+                "null",
             )
 
     with table.transaction() as transaction:

@@ -96,7 +96,8 @@ def test_a_lake_in_a_folder_of_any_name(tmp_path: Path, bitlake: Run, name: str)
     assert lake.rows("sql", "SELECT count(*) AS n FROM bitlake.dead_letters") == [{"n": 4}]
     assert [s["dead_letters"] for s in lake.rows("status")] == [2, 2]
     assert len(lake.rows("views")) == 6
-    assert len(letters := lake.rows("dead-letters", "list")) == 4
+    letters = lake.rows("dead-letters", "list")
+    assert len(letters) == 4
     lake.run("dead-letters", "show", str(letters[0]["id"]))
     lake.run("dead-letters", "replay")
     lake.run("infer", str(folder / "r.jsonl"), "--name", "d", "--out", "inferred.yaml")
@@ -106,7 +107,22 @@ def test_a_lake_in_a_folder_of_any_name(tmp_path: Path, bitlake: Run, name: str)
     assert {p.name for p in (folder / ".bitlake").iterdir()} == {"catalog.db", "warehouse", "state"}
 
 
-CHILDREN = ("#rows", "a?b", "a/b", "/", "100%", "%2Fx", "a b ", "p;q=r", "ä\U0001f600", "quo'te\"`", "[*]{x}", "\\x", "-", "a.b")
+CHILDREN = (
+    "#rows",
+    "a?b",
+    "a/b",
+    "/",
+    "100%",
+    "%2Fx",
+    "a b ",
+    "p;q=r",
+    "ä\U0001f600",
+    "quo'te\"`",
+    "[*]{x}",
+    "\\x",
+    "-",
+    "a.b",
+)
 COLUMNS = (
     "#x", "a?b", "a/b", "100%", "a b ", "p;q=r", "ä\U0001f600", "quo'te", "[*]{x}", "\\x", "-", "$1", ":v", "%s",
     "select", "valid", "system", "filename", "file_row_number", "rowid", "1", "\x7f\u2028", "x" * 255,
@@ -121,14 +137,17 @@ def test_columns_of_any_name(tmp_path: Path, bitlake: Run, given: str) -> None:
         dataset["key"] += [[name] for name in COLUMNS]
     elif given == "declared":
         dataset["columns"] = {name: {"path": [name], "type": "string"} for name in COLUMNS}
-    records = [{"id": "A", "from": f"2024-01-0{n}", **dict.fromkeys(COLUMNS, "v'\"%")} for n in (1, 2)]
+    # A control character is refused in a new field: a dead letter that says so.
+    names = [name for name in COLUMNS if given != "inferred" or "\x7f" not in name]
+    values = dict.fromkeys(names, "v'\"%")
+    records = [{"id": "A", "from": f"2024-01-0{n}", **values} for n in (1, 2)]
     write(tmp_path, json.dumps({"datasets": [dataset]}), tuple(records))
     lake = Lake(bitlake, tmp_path)
     lake.run("config", "check")
     counts = json.loads(lake.run("load", "d", "r.jsonl", "--output", "json").splitlines()[-1])
     assert (counts["changes"], counts["dead_letters"]) == (2, 0)
     found = lake.rows("timeline", "d")
-    assert [{name: row[name] for name in COLUMNS} for row in found] == [dict.fromkeys(COLUMNS, "v'\"%")] * 2
+    assert [{name: row[name] for name in names} for row in found] == [values] * 2
     if given == "key":
         for name in COLUMNS:
             assert len(lake.rows("history", "d", "--key", f"{name}=v'\"%")) == 3
@@ -149,10 +168,10 @@ def test_children_of_any_name(tmp_path: Path, bitlake: Run) -> None:
     counts = json.loads(lake.run("load", "d", "r.jsonl", "--output", "json").splitlines()[-1])
     assert (counts["changes"], counts["dead_letters"]) == (2, 0)
     for name in CHILDREN:
-        assert len(lake.rows("timeline", f"d__{name}")) == 3
-        assert len(lake.rows("history", f"d__{name}", "--key", "v=1")) >= 2
+        assert len(lake.rows("timeline", f"d__{name}")) == 2
+        assert len(lake.rows("history", f"d__{name}", "--key", "v=1")) == 1
         quoted = f"d__{name}_current".replace('"', '""')
-        assert lake.rows("sql", f'SELECT count(*) AS n FROM "{quoted}"') == [{"n": 3}]
+        assert lake.rows("sql", f'SELECT count(*) AS n FROM "{quoted}"') == [{"n": 2}]
     assert len(lake.rows("status")) == 1
     assert len(lake.rows("views")) == 2 * (1 + len(CHILDREN))
     assert [p.name for p in tmp_path.iterdir()] == ["lake"]
@@ -162,7 +181,10 @@ def test_children_of_any_name(tmp_path: Path, bitlake: Run) -> None:
 def test_children_that_no_table_can_be_named_after(tmp_path: Path, bitlake: Run, name: str) -> None:
     """They are refused at their line, and with them every command."""
     child = f"{{path: [{json.dumps(name)}]}}"
-    write(tmp_path, f"datasets:\n- name: d\n  table: t.d\n  key: id\n  valid_from: f\n  children:\n  - {child}\n")
+    write(
+        tmp_path,
+        f"datasets:\n- name: d\n  table: t.d\n  key: id\n  valid_from: f\n  children:\n  - {child}\n",
+    )
     lake = Lake(bitlake, tmp_path)
     assert "lake.yaml:7:" in lake.run("config", "check", status=1)
     assert "lake.yaml:7:" in lake.run("load", "d", "r.jsonl", status=1)
