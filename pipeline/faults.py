@@ -34,7 +34,7 @@ REBUILD_POINTS = ("after-clearing", "after-rebuilt-table", "before-rebuilt-mark"
 LOAD_POINTS = ("after-new-table", "before-report")
 """Points of a load outside its epochs: a table was created; all is committed, but the caller not told."""
 RELOCATE_POINTS = ("before-relocating", "after-relocating")
-"""Points of a moved lake's tables being told where they are: before and after the catalog's one transaction."""
+"""Points of relocating a moved lake: before and after the catalog's one transaction."""
 POINTS = (
     *LOAD_POINTS,
     *SETTLE_POINTS,

@@ -12,8 +12,8 @@ class StateLocked(Unavailable):
         who = f"process {owner}" if owner else "another process"
         super().__init__(
             f"the state in {path} is open in {who}",
-            next_step="try again once it has ended, or queue for it: --wait 10m (in Python: wait=timedelta(...))"
-            "; to work beside it, set another `state` in lake.yaml",
+            next_step="try again once it has ended, or queue for it: --wait 10m (in Python: wait=...); to"
+            " work beside it, set another `state` in lake.yaml",
         )
         self.path = path
         self.owner = owner

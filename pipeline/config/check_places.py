@@ -1,4 +1,4 @@
-"""The places that lake.yaml names on this machine: which settings are paths, and which paths can't be used."""
+"""Places on this machine that lake.yaml names: which settings are paths, and which paths can't be used."""
 
 import os
 from pathlib import Path
@@ -66,7 +66,7 @@ def check_places(config: LakeConfig, base: Path, document: Document) -> None:
 
 
 def _check_host(warehouse: str, document: Document) -> None:
-    """A ``file://`` location whose first part would be taken for a host by some readers, for a folder by others."""
+    """A ``file://`` location whose first part some readers take for a host, others for a folder."""
     rest = warehouse.removeprefix(f"{FILE}//")
     if rest != warehouse and not rest.startswith("/"):
         fix = f"write {FILE}///PATH with the whole path, or a path without {FILE}"

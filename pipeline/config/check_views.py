@@ -1,6 +1,6 @@
-"""Names of tables and of the views over them, which are one set in SQL: none may hide another.
+"""Names of tables and of the views over them, one set in SQL: none may hide another.
 
-Which views there are tell `pipeline.views.duckdb` and `pipeline.views.trino`. Both compare names without case.
+The views are those of `pipeline.views.duckdb` and `pipeline.views.trino`. Both compare names without case.
 """
 
 import re
@@ -49,11 +49,8 @@ def check_views(datasets: Mapping[int, DatasetConfig], dead_letters: str | None,
         dead_letters: the table of dead letters.
         document: where the mistakes go, and where places come from.
     """
-    claimed: dict[_Name, _Claim] = {}
+    claimed = dict(_of_dead_letters(dead_letters)) if dead_letters else {}
     told = {mistake.path for mistake in document.mistakes}
-    if dead_letters:
-        for name, claim in _of_dead_letters(dead_letters):
-            claimed[name] = claim
     for index, dataset in datasets.items():
         for (steps, _), table in zip(walk(dataset), dataset_schema(dataset).tables, strict=True):
             path: Steps = ("datasets", index, *steps)
@@ -100,8 +97,8 @@ def _claim(claimed: dict[_Name, _Claim], table: TableSchema, path: Steps, docume
             # What two tables are called is compared by `check_lake`.
             if claim.view or other.view or other.place[-1] != claim.place[-1]:
                 message = (
-                    f"{other.owner} would have the name {_spelled(name)} for {other.what}, and {claim.owner} for"
-                    f" {claim.what}: the one would hide the other"
+                    f"{other.owner} would have the name {_spelled(name)} for {other.what}, and"
+                    f" {claim.owner} for {claim.what}: the one would hide the other"
                 )
                 document.report(claim.place, message, _fix(claim))
             break

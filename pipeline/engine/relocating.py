@@ -50,10 +50,10 @@ def _intents(lake: LakeConfig, backend: LocalState, moves: list[Move]) -> list[t
         for path in files.paths:
             if is_local(path) and not Path(local_path(path)).exists():
                 raise Refused(
-                    f"'{dataset.name}': epoch {files.position.epoch} was being committed when the lake was copied,"
-                    f" and its file {path} is missing here",
-                    next_step="copy the lake again while nothing writes to it; or move the state directory away:"
-                    " it is rebuilt from the tables, and what was being loaded is loaded again",
+                    f"'{dataset.name}': epoch {files.position.epoch} was being committed when the lake was"
+                    f" copied, and its file {path} is missing here",
+                    next_step="copy the lake again while nothing writes to it; or move the state directory"
+                    " away: it is rebuilt from the tables, and what was being loaded is loaded again",
                 )
         found.append((journal, Intent(intent.position, files)))
     return found

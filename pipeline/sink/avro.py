@@ -1,6 +1,6 @@
 """Avro files rewritten record by record: every field of every schema is kept as it was.
 
-Iceberg's writers put more into manifests than pyiceberg's classes hold, and pyiceberg's writers would leave it
+Iceberg's writers put more into manifests than pyiceberg's classes hold, and its own writers would leave that
 out. The format: https://avro.apache.org/docs/1.12.0/specification/.
 """
 
@@ -56,13 +56,17 @@ def _codec(name: str) -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes
         case "null":
             return bytes, bytes
         case "deflate":
-            return (lambda block: zlib.decompress(block, -15)), _deflated
+            return _inflated, _deflated
         case "zstandard":
-            return (lambda block: zstandard.decompress(block)), (lambda block: zstandard.compress(block))
+            return zstandard.decompress, zstandard.compress
     raise Refused(
         f"manifests are compressed with {name}",
         next_step="have their writer rewrite them (write.avro.compression-codec: gzip), then try again",
     )
+
+
+def _inflated(block: bytes) -> bytes:
+    return zlib.decompress(block, -15)
 
 
 def _deflated(block: bytes) -> bytes:
@@ -143,7 +147,7 @@ def _union(branches: list[tuple[Read, Write]]) -> tuple[Read, Write]:
 
 def _array(item: Read, put: Write) -> tuple[Read, Write]:
     def read(data: bytes, at: int) -> tuple[Any, int]:
-        items = []
+        items = list[Any]()
         while True:
             count, at = _long(data, at)
             if count == 0:

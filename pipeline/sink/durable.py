@@ -54,7 +54,7 @@ class _SyncedFile(PyArrowFile):
 
 
 class DurableFileIO(PyArrowFileIO):
-    """pyiceberg's own FileIO, with local metadata files synced as they are closed, and local paths as they are.
+    """pyiceberg's own FileIO, with local metadata files synced as they are closed, and paths as they are.
 
     Without it a power cut can leave a catalog that names a metadata file of zero bytes. The folder is
     synced with the metadata file, which is the last that a commit writes there. Data files go through

@@ -1,9 +1,9 @@
 """Having the tables of a lake that was moved or copied name the files that are here.
 
-Metadata, manifest lists, manifests and files of position deletes hold whole paths. They are written anew, under
-new names, beside the old ones; then all rows of the catalog are changed in one transaction. Until then nothing
-was changed; afterwards the old ones, which nothing names any more, are deleted. Run again after a crash, it
-writes the same files again. Data files stay as they are.
+Metadata, manifest lists, manifests and files of position deletes hold whole paths. They are written anew,
+under new names, beside the old ones; then all rows of the catalog are changed in one transaction. Until then
+nothing was changed; afterwards the old ones, which nothing names any more, are deleted. Run again after a
+crash, it writes the same files again. Data files stay as they are.
 """
 
 import gzip
@@ -104,7 +104,7 @@ class Relocation:
         if home.folder is None or not isinstance(self.catalog, SqlCatalog):
             raise BadConfiguration(
                 "only a lake whose catalog is sql, and whose warehouse is a folder, can be relocated",
-                next_step="docs/how-to/backup-copy-move.md tells how lakes in S3 or behind a REST catalog move",
+                next_step="see docs/how-to/backup-copy-move.md for lakes in S3, or behind a REST catalog",
             )
         self._folder = home.folder
         self._rows: list[tuple[_Row, Move]] = []
@@ -114,7 +114,7 @@ class Relocation:
         self.moves = list({move: None for _, move in self._rows})
 
     def run(self, before_commit: Callable[[], None]) -> list[Relocated]:
-        """Do it; `before_commit` is called once all new files are there, before the catalog is changed."""
+        """Do it; `before_commit` is called when all new files are there, before the catalog is changed."""
         made = [_Table(move).relocate(row.location) for row, move in self._rows]
         os.sync()
         before_commit()
@@ -133,7 +133,7 @@ class Relocation:
             IcebergTables.table_namespace, IcebergTables.table_name, IcebergTables.metadata_location
         ).where(IcebergTables.catalog_name == self.catalog.name)
         with Session(self.catalog.engine) as session:
-            return [_Row(*row) for row in session.execute(wanted) if row[2] is not None]
+            return [_Row(space, name, place) for space, name, place in session.execute(wanted) if place]
 
     def _commit(self, locations: Sequence[str]) -> None:
         with Session(self.catalog.engine) as session:
@@ -185,9 +185,10 @@ class Relocation:
         database = sqlite_file(str(self.catalog.properties.get("uri", "")))
         if database is None or not is_below(os.path.realpath(database), os.path.realpath(base)):
             raise Refused(
-                f"the lake that this one was copied from is still at {move.before}, and the catalog may be its own",
-                next_step="give the copy a copy of the catalog (another database) in lake.yaml, then try again;"
-                f" if the lake was moved, remove what is left at {move.before} first",
+                f"the lake that this one was copied from is still at {move.before}, and the catalog may be"
+                " that one's",
+                next_step="give the copy a copy of the catalog (another database) in lake.yaml, then try"
+                f" again; if the lake was moved, remove what is left at {move.before} first",
             )
 
 
