@@ -170,6 +170,7 @@ def test_other_engines_read_the_tables_in_their_new_place(lake: Moving, tmp_path
         assert StaticTable.from_metadata(table.metadata_location).scan().to_arrow().num_rows
 
 
+@pytest.mark.slow
 def test_moved_again_and_back(lake: Moving, tmp_path: Path) -> None:
     before = lake.answers("A")
     for source, target in (("A", "B"), ("B", "C"), ("C", "B"), ("B", "A")):
