@@ -49,7 +49,7 @@ class BadConfiguration(BitlakeError):
 
 
 class Unavailable(BitlakeError):
-    """A catalog, an object store or a broker does not answer."""
+    """A catalog, an object store or a broker does not answer, or another process has what is needed."""
 
     category = Category.UNAVAILABLE
     retryable = True

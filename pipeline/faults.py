@@ -35,6 +35,8 @@ REBUILD_POINTS = ("after-clearing", "after-rebuilt-table", "before-rebuilt-mark"
 """Points of rebuilding the state from the tables."""
 LOAD_POINTS = ("after-new-table", "before-report")
 """Points of a load outside its epochs: a table was created; all is committed, but the caller not told."""
+RELOCATE_POINTS = ("before-relocating", "after-relocating")
+"""Points of relocating a moved lake: before and after the catalog's one transaction."""
 POINTS = (
     *LOAD_POINTS,
     *CLAIM_POINTS,
@@ -43,6 +45,7 @@ POINTS = (
     *EPOCH_POINTS,
     *CHECKPOINT_POINTS,
     *SHRINK_POINTS,
+    *RELOCATE_POINTS,
 )
 """Every point."""
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.query.status import DatasetStatus
     from pipeline.query.stored import StoredTable
     from pipeline.sink.epoch import Position
+    from pipeline.sink.relocation import Relocated
     from pipeline.views.trino import View
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class Lake:
         envelope: bool = False,
         take_over: bool = False,
         watcher: "Watcher | None" = None,
+        wait: timedelta | None = None,
     ) -> "Summary":
         """Load JSON Lines files; an unfinished load of the same files goes on where it was.
 
@@ -86,6 +89,7 @@ class Lake:
             envelope: each line is ``{"timestamp": ..., "key": ..., "value": ...}``.
             take_over: take the dataset from a writer that holds it: that one commits nothing more.
             watcher: is told how it gets on.
+            wait: how long to wait for another process that writes to this lake; default: not at all.
 
         Returns:
             The counts of records, changes, no-ops, dead letters, versions and epochs.
@@ -94,12 +98,12 @@ class Lake:
             BadInput: the dataset is not known, or a file can't be read, or holds envelopes and is not said
                 to; what came before it is committed.
             Refused: another writer holds the dataset, or took it over meanwhile.
-            Unavailable: the catalog or the warehouse does not answer.
+            Unavailable: the catalog or the warehouse does not answer, or another process writes.
         """
         from pipeline.engine.load import Engine
 
         self.config.dataset(dataset)
-        with Engine(self.config) as engine:
+        with Engine(self.config, wait=wait) as engine:
             return engine.load_files(dataset, files, envelope=envelope, take_over=take_over, watcher=watcher)
 
     def run(
@@ -110,6 +114,7 @@ class Lake:
         stop: "threading.Event | None" = None,
         take_over: bool = False,
         watching: "Callable[[str], Watcher] | None" = None,
+        wait: timedelta | None = None,
     ) -> "Summary":
         """Follow the Kafka topics of datasets until `stop` is set; then what was read is committed.
 
@@ -119,6 +124,7 @@ class Lake:
             stop: to be set by another thread.
             take_over: take datasets from writers that hold them.
             watching: gives each dataset who is told how it gets on.
+            wait: how long to wait for another process that writes to this lake; default: not at all.
 
         Returns:
             The counts of records, changes, no-ops, dead letters, versions and epochs.
@@ -126,18 +132,32 @@ class Lake:
         Raises:
             BadConfiguration: a topic is missing, or a client property is wrong.
             Refused: stored offsets are not in the topic any more, or it was made anew.
-            Unavailable: Kafka, the catalog or the warehouse does not answer.
+            Unavailable: Kafka, the catalog or the warehouse does not answer, or another process writes.
         """
+        from pipeline.engine.epoch import Summary
         from pipeline.engine.load import Engine
+        from state import StateLocked
 
         for name in datasets:
             self.config.dataset(name)
-        with Engine(self.config) as engine:
+        try:
+            opened = Engine(self.config, wait=wait, stop=stop)
+        except StateLocked:
+            if stop is not None and stop.is_set():
+                return Summary()
+            raise
+        with opened as engine:
             return engine.run(
                 datasets, until_end=until_end, stop=stop, take_over=take_over, watching=watching
             )
 
-    def load(self, dataset: str, records: "Iterable[Mapping[str, Any]] | pa.Table") -> "Summary":
+    def load(
+        self,
+        dataset: str,
+        records: "Iterable[Mapping[str, Any]] | pa.Table",
+        *,
+        wait: timedelta | None = None,
+    ) -> "Summary":
         """Load records: dicts, or the rows of an Arrow table; returns and raises as `load_files`.
 
         Decimals, dates, times and UUIDs become JSON text, bytes base64; a datetime without a zone is UTC.
@@ -145,7 +165,7 @@ class Lake:
         from pipeline.json_lines import as_file
 
         with as_file(records) as file:
-            return self.load_files(dataset, [file])
+            return self.load_files(dataset, [file], wait=wait)
 
     def replay_dead_letters(
         self,
@@ -153,6 +173,7 @@ class Lake:
         *,
         take_over: bool = False,
         watcher: "Watcher | None" = None,
+        wait: timedelta | None = None,
     ) -> "Summary":
         """Apply dead letters again, by dataset, partition and offset, as lake.yaml says today.
 
@@ -163,10 +184,11 @@ class Lake:
             wanted: which of them; all that wait by default.
             take_over: take datasets from writers that hold them.
             watcher: is told how it gets on.
+            wait: how long to wait for another process that writes to this lake; default: not at all.
 
         Raises:
             BadInput: a dataset is not known, or no letter has an id that is wanted.
-            Unavailable: the catalog or the warehouse does not answer.
+            Unavailable: the catalog or the warehouse does not answer, or another process writes.
         """
         from pipeline.engine.epoch import Summary
         from pipeline.engine.load import Engine
@@ -179,11 +201,29 @@ class Lake:
         datasets = self._datasets_waiting(wanted)
         if not datasets:
             return summary
-        with Engine(self.config) as engine:
+        with Engine(self.config, wait=wait) as engine:
             for dataset in datasets:
                 waiting = partial(self._waiting, replace(wanted, dataset=dataset))
                 summary += engine.replay(dataset, waiting, take_over=take_over, watcher=watcher)
         return summary
+
+    def relocate(self, *, wait: timedelta | None = None) -> "list[Relocated]":
+        """Have the tables of a lake that was moved or copied name the files that are here.
+
+        Args:
+            wait: how long to wait for another process that writes to this lake; default: not at all.
+
+        Returns:
+            The tables that were elsewhere; none: the lake is where its tables say.
+
+        Raises:
+            BadConfiguration: the lake's warehouse is no folder of this machine.
+            Refused: files are missing here, or the catalog may be that of the lake that was copied.
+            Unavailable: another process writes to the lake.
+        """
+        from pipeline.engine.relocating import relocate
+
+        return relocate(self.config, wait=wait)
 
     def asof(
         self,
@@ -246,11 +286,10 @@ class Lake:
         from pipeline.views.duckdb import create_plain_view, create_views
 
         session = Session()
-        taken = {*self.tables, *(schema.identifier for schema in self.tables.values())}
         with _explained():
             for name, schema in self.tables.items():
                 if (table := self._load(schema.identifier)) is not None:
-                    create_views(session, name, table, taken - {name})
+                    create_views(session, name, table)
             if (dead := self._load(self.config.dead_letters.table)) is not None:
                 create_plain_view(session, dead, self._dead_letters_of(dead, session).relation())
             return session.ask(query)

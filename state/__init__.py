@@ -5,6 +5,7 @@ from state.errors import StateDamaged, StateLocked, StateUnavailable
 from state.key_files import KeyFiles
 from state.memory import MemoryState
 from state.rocks import RocksOptions, RocksState, open_state
+from state.waiting import Waiting
 
 __all__ = [
     "KeyFiles",
@@ -17,6 +18,7 @@ __all__ = [
     "StateLocked",
     "StateSize",
     "StateUnavailable",
+    "Waiting",
     "WriteBatch",
     "open_state",
 ]

@@ -5,14 +5,15 @@ from pathlib import Path
 from pipeline.errors import Refused, Unavailable
 
 
-class StateLocked(Refused):
-    """Another process has the state directory open."""
+class StateLocked(Unavailable):
+    """Another process has the state directory open: trying again can help."""
 
     def __init__(self, path: Path, owner: str) -> None:
         who = f"process {owner}" if owner else "another process"
         super().__init__(
             f"the state in {path} is open in {who}",
-            next_step="wait for it to end or stop it; to work beside it, set another `state` in lake.yaml",
+            next_step="try again once it has ended, or queue for it: --wait 10m (in Python: wait=...); to"
+            " work beside it, set another `state` in lake.yaml",
         )
         self.path = path
         self.owner = owner

@@ -16,6 +16,7 @@ from pipeline.errors import BitlakeError
 from state.base import Delete, DeleteRange, LocalState, Puts, StateSize, WriteBatch, prefix_end
 from state.errors import StateDamaged, StateLocked, StateUnavailable
 from state.memory import MemoryState
+from state.waiting import Waiting
 
 _MB = 1 << 20
 _OWNER = "owner"
@@ -88,23 +89,32 @@ class RocksOptions:
         return tables
 
 
-def open_state(path: Path | None, options: RocksOptions | None = None) -> LocalState:
+def open_state(
+    path: Path | None, options: RocksOptions | None = None, waiting: Waiting | None = None
+) -> LocalState:
     """Open the state in a directory (made if missing), or one in memory where `path` is None.
+
+    Args:
+        path: the directory.
+        options: of its RocksDB.
+        waiting: how long to wait for another process that has it open; default: not at all.
 
     Raises:
         StateLocked: another process has it open.
         StateDamaged: it can't be read, and can be rebuilt from the tables.
         StateUnavailable: the disk is full, or the directory can't be written.
     """
-    return MemoryState() if path is None else RocksState(path, options or RocksOptions())
+    if path is None:
+        return MemoryState()
+    return RocksState(path, options or RocksOptions(), waiting or Waiting())
 
 
 class RocksState:
     """See `open_state`; one process at a time."""
 
-    def __init__(self, path: Path, options: RocksOptions) -> None:
+    def __init__(self, path: Path, options: RocksOptions, waiting: Waiting) -> None:
         self.path = path
-        self._lock: int | None = _lock(path)
+        self._lock: int | None = waiting.until_free(lambda: _lock(path))
         try:
             _check_whole(path)
             self._db = self._do(Rdict, os.fspath(path), options.build())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import TakeOver, answering, asking, settings
+from pipeline.cli.options import TakeOver, Wait, answering, asking, settings
 from pipeline.cli.output import Format
 from pipeline.errors import BadInput
 
@@ -70,6 +70,7 @@ def replay(
     dataset: Dataset = None,
     stage: Stage = None,
     take_over: TakeOver = False,
+    wait: Wait = None,
 ) -> None:
     """Apply dead letters again, after their cause was mended; those refused again stay."""
     from pipeline.cli.progress import watching
@@ -78,7 +79,7 @@ def replay(
     lake = Lake.open(settings.config)
     wanted = _wanted(dataset, stage, tuple(letters) if letters else None)
     with watching(dataset or "dead letters", quiet=settings.quiet) as watcher:
-        summary = lake.replay_dead_letters(wanted, take_over=take_over, watcher=watcher)
+        summary = lake.replay_dead_letters(wanted, take_over=take_over, watcher=watcher, wait=wait)
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and settings.format is Format.TABLE:
         typer.echo("What is still refused, and why: bitlake dead-letters list", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import settings
+from pipeline.cli.options import Wait, settings
 from pipeline.cli.output import Format
 from pipeline.errors import BadInput
 
@@ -60,6 +60,16 @@ def views(
             typer.echo(f"{view.statement};\n")
     else:
         settings.output.records([{"view": view.name, "statement": view.statement} for view in found])
+
+
+def relocate(wait: Wait = None) -> None:
+    """After a lake on this machine was moved or copied: have its tables name the files that are here."""
+    from pipeline.lake import Lake
+
+    done = Lake.open(settings.config).relocate(wait=wait)
+    settings.output.records([asdict(table) for table in done])
+    if not done:
+        typer.echo("The lake is where its tables say: nothing to do.", err=True)
 
 
 def _told(status: "DatasetStatus") -> dict[str, Any]:

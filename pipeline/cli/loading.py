@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import TakeOver, settings
+from pipeline.cli.options import TakeOver, Wait, settings
 from pipeline.cli.output import Format
 from pipeline.cli.starting import import_engine
 
@@ -28,6 +28,7 @@ def load(
     fail_on_dead_letters: Annotated[
         bool, typer.Option("--fail-on-dead-letters", help="Exit with status 1 if there are any.")
     ] = False,
+    wait: Wait = None,
 ) -> None:
     """Load records into a dataset; a load that was stopped goes on where it was."""
     import_engine()
@@ -40,7 +41,9 @@ def load(
         watching(dataset, quiet=settings.quiet) as watcher,
         stopping(lambda: _told_where(watcher)),
     ):
-        summary = lake.load_files(dataset, files, envelope=envelope, take_over=take_over, watcher=watcher)
+        summary = lake.load_files(
+            dataset, files, envelope=envelope, take_over=take_over, watcher=watcher, wait=wait
+        )
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and settings.format is Format.TABLE:
         typer.echo(_told_why(lake, dataset, summary, watcher), err=True)

@@ -81,6 +81,7 @@ for _command in (
 ):
     app.command()(asking(_command))
 app.command()(answering(inspection.views))
+app.command()(answering(inspection.relocate))
 app.command()(init)
 app.command()(infer)
 app.add_typer(config_app, name="config")

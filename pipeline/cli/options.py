@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,27 @@ TakeOver = Annotated[
     bool,
     typer.Option(
         "--take-over", help="Take the dataset from the writer that holds it: that one commits nothing more."
+    ),
+]
+
+
+def _duration(text: str) -> timedelta:
+    from pipeline.config.units import DURATION_FIX, parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}: {DURATION_FIX}") from error
+
+
+Wait = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--wait",
+        metavar="DURATION",
+        parser=_duration,
+        help="Queue so long for another process that writes to this lake, such as 10m.",
+        show_default=False,
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--output", help="How the answer is printed.")]

@@ -11,6 +11,8 @@ from pipeline.errors import BadInput
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipeline.lake import Lake
+
 _MOMENT = "a date, a timestamp (UTC where it has no offset), or now"
 Table = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, or a child table: DATASET__array.")]
 Keys = Annotated[
@@ -36,10 +38,8 @@ def asof(
     from pipeline.lake import Lake
 
     _check_moments(valid=valid, system=system)
-    wanted = _keys(key)
-    rows = Lake.open(settings.config).asof(
-        table, valid=valid, system=system, key=wanted, provenance=provenance
-    )
+    lake = Lake.open(settings.config)
+    rows = lake.asof(table, valid=valid, system=system, key=_keys(key, lake, table), provenance=provenance)
     settings.output.rows(rows)
 
 
@@ -54,7 +54,7 @@ def timeline(
 
     _check_moments(system=system)
     lake = Lake.open(settings.config)
-    rows = lake.timeline(table, system=system, key=_keys(key), provenance=provenance)
+    rows = lake.timeline(table, system=system, key=_keys(key, lake, table), provenance=provenance)
     if settings.format is Format.TABLE:
         rows = by_valid_time(rows, [column.name for column in lake.tables[table].key])
     settings.output.rows(rows)
@@ -68,7 +68,8 @@ def history(
     """All versions, superseded ones too."""
     from pipeline.lake import Lake
 
-    settings.output.rows(Lake.open(settings.config).history(table, key=_keys(key), provenance=provenance))
+    lake = Lake.open(settings.config)
+    settings.output.rows(lake.history(table, key=_keys(key, lake, table), provenance=provenance))
 
 
 def diff(
@@ -85,7 +86,8 @@ def diff(
     from pipeline.lake import Lake
 
     _check_moments(**{"from": before, "to": after})
-    settings.output.rows(Lake.open(settings.config).diff(table, before, after, key=_keys(key)))
+    lake = Lake.open(settings.config)
+    settings.output.rows(lake.diff(table, before, after, key=_keys(key, lake, table)))
 
 
 def sql(
@@ -110,10 +112,15 @@ def by_valid_time(rows: "pa.Table", key: list[str]) -> "pa.Table":
     return rows.sort_by([(name, "ascending") for name in (*key, "valid_from")])
 
 
-def _keys(given: list[str] | None) -> dict[str, str] | None:
+def _keys(given: list[str] | None, lake: "Lake", table: str) -> dict[str, str] | None:
+    """The values by column; a key column may have a ``=`` in its name."""
+    columns = [column.name for column in lake.tables[table].key] if table in lake.tables else []
     keys = {}
     for text in given or ():
         name, mark, value = text.partition("=")
+        for known in (column for column in columns if text.startswith(f"{column}=")):
+            if len(known) > len(name):
+                name, value = known, text.removeprefix(f"{known}=")
         if not mark or not name:
             raise typer.BadParameter(f"'{text}' is not of the form column=value", param_hint="--key")
         keys[name] = value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import TakeOver, settings
+from pipeline.cli.options import TakeOver, Wait, settings
 from pipeline.cli.starting import import_engine
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def run(
     fail_on_dead_letters: Annotated[
         bool, typer.Option("--fail-on-dead-letters", help="Exit with status 1 if there are any.")
     ] = False,
+    wait: Wait = None,
 ) -> None:
     """Follow Kafka topics until stopped: by SIGTERM or Ctrl-C, once what was read is committed."""
     # Arrow's own allocator keeps megabytes for threads that came and went, as they do with each epoch.
@@ -69,6 +70,7 @@ def run(
             stop=stop,
             take_over=take_over,
             watching=watching,
+            wait=wait,
         )
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and fail_on_dead_letters:

@@ -119,7 +119,7 @@ def _value(node: Node, path: Steps, document: Document) -> Any:
             document.places[(*path, index)] = _place(item)
             items.append(_value(item, (*path, index), document))
         return items
-    return _scalar(str(node.tag), str(node.value))
+    return _scalar(str(node.tag), _whole(str(node.value), node, path, document))
 
 
 def _mapping(node: MappingNode, path: Steps, document: Document) -> dict[str, Any]:
@@ -134,6 +134,7 @@ def _mapping(node: MappingNode, path: Steps, document: Document) -> dict[str, An
                 Mistake(*_place(key), spell(path), "a name must be text", "put {} or [] in quotes")
             )
             continue
+        key.value = _whole(key.value, key, path, document)
         steps = (*path, key.value)
         if key.value in values:
             first = document.places[steps][0]
@@ -155,6 +156,18 @@ def _merged(node: Node, path: Steps, document: Document) -> dict[str, Any]:
         if isinstance(value, dict):
             merged |= value
     return merged
+
+
+def _whole(text: str, node: Node, path: Steps, document: Document) -> str:
+    """Text whose characters beyond 16 bits were escaped as JSON does it, in two halves."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        fix = "write the character itself, or both of its halves"
+        document.mistakes.append(Mistake(*_place(node), spell(path), "an escape is half a character", fix))
+        return "?"
 
 
 def _scalar(tag: str, text: str) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.config.check_places import check_places, database_file, warehouse_folder
 from pipeline.config.check_topics import check_dead_letter_topic
+from pipeline.config.check_views import check_views
 from pipeline.config.checks import check_lake
 from pipeline.config.document import Document, read_document
 from pipeline.config.environment import apply_environment
@@ -16,10 +18,9 @@ from pipeline.config.models import DatasetConfig, LakeConfig
 from pipeline.config.secrets import Properties
 from pipeline.config.translate import translated
 from pipeline.errors import BadConfiguration
+from pipeline.places import location_of, sqlite_address
 
 DEFAULT_FILE = "lake.yaml"
-_SQLITE = "sqlite:///"
-_FILE_CATALOGS = ("sql", "in-memory", "hive", "dynamodb")
 
 
 def load_config(path: Path | str, environ: Mapping[str, str]) -> LakeConfig:
@@ -53,6 +54,8 @@ def parse_config(
         document.data = {}
     apply_environment(document, environ)
     config = _validated(document)
+    if config is not None:
+        check_places(config, base, document)
     if config is None or document.mistakes:
         raise ConfigErrors(document.mistakes, file=file)
     return _resolved(config, base)
@@ -84,6 +87,7 @@ def _validated(document: Document) -> LakeConfig | None:
     datasets = dict(enumerate(config.datasets)) if config else _valid_datasets(document.data)
     dead_letters = config.dead_letters.table if config else None
     check_lake(datasets, dead_letters, document)
+    check_views(datasets, dead_letters, document)
     if config is not None:
         check_dead_letter_topic(config, document)
     return config
@@ -103,14 +107,10 @@ def _valid_datasets(data: Any) -> dict[int, DatasetConfig]:
 
 def _resolved(config: LakeConfig, base: Path) -> LakeConfig:
     catalog = Properties({"name": "lake", **config.catalog})
-    uri = str(catalog.get("uri", ""))
-    if uri.startswith(_SQLITE) and not uri.startswith(_SQLITE + ":memory:"):
-        database, mark, options = uri.removeprefix(_SQLITE).partition("?")
-        if database:
-            catalog["uri"] = f"{_SQLITE}{_place(base, database)}{mark}{options}"
-    warehouse = catalog.get("warehouse")
-    if warehouse and _catalog_type(catalog) in _FILE_CATALOGS and "://" not in str(warehouse):
-        catalog["warehouse"] = f"file://{_place(base, str(warehouse).removeprefix('file:'))}"
+    if (database := database_file(catalog)) is not None:
+        catalog["uri"] = sqlite_address(_place(base, database[0]), database[1])
+    if (warehouse := warehouse_folder(catalog)) is not None:
+        catalog["warehouse"] = location_of(_place(base, warehouse))
     kafka = Properties(config.kafka)
     for name, value in config.kafka.items():
         if str(name).endswith(".location"):
@@ -120,11 +120,3 @@ def _resolved(config: LakeConfig, base: Path) -> LakeConfig:
 
 def _place(base: Path, relative: str | Path) -> Path:
     return Path(os.path.normpath(base / relative))
-
-
-def _catalog_type(catalog: Properties) -> str:
-    """The type given, or the one pyiceberg infers from the URI. A REST warehouse is a name, not a place."""
-    if given := catalog.get("type"):
-        return str(given)
-    scheme = str(catalog.get("uri", "")).partition(":")[0]
-    return {"http": "rest", "https": "rest", "thrift": "hive"}.get(scheme, "sql" if scheme else "rest")

@@ -82,6 +82,10 @@ class Journal:
         """Step 1: write down that an epoch is being committed."""
         self._put_intent(WriteBatch(), Intent(position, None))
 
+    def put_intent(self, intent: Intent) -> None:
+        """Write down an intent in the place of the one there is."""
+        self._put_intent(WriteBatch(), intent)
+
     def record_files(self, files: FileList, log: Sequence[bytes], layout: list[Any]) -> None:
         """Step 2: write down the epoch's data files, with the changes that made them and their layout."""
         batch = WriteBatch()

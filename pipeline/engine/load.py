@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from pipeline.engine.epoch import Summary
 from pipeline.engine.patience import apart
 from pipeline.engine.progress import Progress
 from pipeline.engine.replay import Replay
+from pipeline.engine.waiting import waiting
 from pipeline.engine.watching import Committed, Watcher
 from pipeline.errors import BadInput, Unavailable
 from pipeline.faults import reach
@@ -40,13 +42,20 @@ TICK = 0.5
 class Engine:
     """The embedded runtime of one lake: a context manager that holds its state.
 
+    Args:
+        lake: its configuration.
+        wait: how long to wait for another process that has the state open; None: not at all.
+        stop: no longer than until this is set.
+
     Raises:
         StateLocked: another process has the state open.
     """
 
-    def __init__(self, lake: LakeConfig) -> None:
+    def __init__(
+        self, lake: LakeConfig, *, wait: timedelta | None = None, stop: threading.Event | None = None
+    ) -> None:
         self._lake = lake
-        self._backend: LocalState = open_state(lake.state)
+        self._backend: LocalState = open_state(lake.state, None, waiting(wait, stop))
         self._sink: LakeSink | None = None
         if not numba.config.DISABLE_JIT and not Path(numba.config.CACHE_DIR).exists():
             log.warning("compiling for this processor: a minute or two, once")

@@ -117,7 +117,7 @@ def settle(sink: LakeSink, journal: Journal, dataset: DatasetSchema, outgoing: O
     own = {t.identifier: positions[t.identifier] for t in dataset.tables}
     # Beyond it: the state is an old copy, from before others wrote to the tables.
     beyond = any(p is not None and p.epoch > epoch for p in own.values())
-    if intent.files is None or beyond or sink.superseded(intent.files):
+    if intent.files is None or beyond or sink.superseded(intent.files) or sink.elsewhere(intent.files):
         log.info("forgetting an epoch", extra={"dataset": dataset.name, "epoch": epoch})
         journal.abandon(intent)
     else:

@@ -7,15 +7,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.places import is_local, local_path, sqlite_file
 from pipeline.query.stored import StoredTable
-from pipeline.sink.conventions import is_local, local_path
+from pipeline.sink.moved import Home
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-_SQLITE = "sqlite:///"
 _OWN_CLASSES = ("py-catalog-impl", "py-io-impl")
+_IO = "pipeline.sink.durable.DurableFileIO"
 
 
 class Tables:
@@ -29,7 +30,7 @@ class Tables:
     def __init__(self, config: Mapping[str, Any], catalog: Callable[[], "Catalog"]) -> None:
         self._name = str(config.get("name") or "lake")
         self._database = _sqlite_file(config)
-        self._catalog = catalog
+        self._catalog, self._home = catalog, Home(config)
 
     def find(self, identifier: str) -> StoredTable | None:
         """A table as it is now; None when there is none."""
@@ -54,9 +55,11 @@ class Tables:
         if found is None:
             return None
         location = found["metadata_location"]
+        self._home.check(identifier, location)
         if not _is_plain(location) or dict(found).get("iceberg_type") not in (None, "TABLE"):
             return self._find_by_pyiceberg(identifier)
         metadata = json.loads(Path(local_path(location)).read_bytes())
+        self._home.check(identifier, metadata["location"])
         return StoredTable(tuple(identifier.split(".")), metadata, lambda: _by_pyiceberg(location))
 
     def _find_by_pyiceberg(self, identifier: str) -> StoredTable | None:
@@ -71,7 +74,7 @@ class Tables:
 def _by_pyiceberg(location: str) -> "Table":
     from pyiceberg.table import StaticTable
 
-    return StaticTable.from_metadata(location)
+    return StaticTable.from_metadata(location, {"py-io-impl": _IO})
 
 
 def _is_plain(location: str | None) -> bool:
@@ -83,7 +86,5 @@ def _sqlite_file(config: Mapping[str, Any]) -> Path | None:
     uri = str(config.get("uri") or "")
     if config.get("type") not in (None, "sql") or any(config.get(name) for name in _OWN_CLASSES):
         return None
-    path = uri.removeprefix(_SQLITE)
-    if not uri.startswith(_SQLITE) or not path.startswith("/") or "?" in path:
-        return None
-    return Path(path)
+    path = None if "?" in uri else sqlite_file(uri)
+    return path if path is not None and path.is_absolute() else None

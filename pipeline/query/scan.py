@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyiceberg_core.manifest import read_manifest_entries, read_manifest_list
 
+from pipeline.places import is_local, local_path
 from pipeline.query.conditions import Condition, Pruner
 from pipeline.query.session import PREFIX, Session
 from pipeline.query.shape import Field, quoted, text_literal
 from pipeline.query.stored import StoredTable
 from pipeline.query.trouble import explained
-from pipeline.sink.conventions import is_local, local_path
 
 if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask

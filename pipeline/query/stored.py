@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.sink.conventions import is_local, local_path
+from pipeline.places import is_local, local_path
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

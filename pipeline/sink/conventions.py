@@ -1,7 +1,5 @@
 """How bitlake's tables look in Iceberg, for readers too: this module imports none of Iceberg's library."""
 
-from urllib.parse import urlparse
-
 from pipeline.errors import BitlakeError
 from pipeline.schema import ColumnType, Kind
 
@@ -45,14 +43,3 @@ def column_type(spelt: object, *, json_text: bool = False) -> ColumnType:
             next_step="a column of that type was added by another program: give the dataset another table",
         )
     return ColumnType(Kind.JSON if json_text else _SPELT[spelt])
-
-
-def is_local(location: str) -> bool:
-    """Whether a location of Iceberg is a file of this machine."""
-    return urlparse(location).scheme in ("", "file")
-
-
-def local_path(location: str) -> str:
-    """The path of a local file's location."""
-    path = location.removeprefix("file:")
-    return "/" + path.lstrip("/") if path.startswith("//") else path

@@ -3,19 +3,19 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlparse
 
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
+from pyiceberg.typedef import EMPTY_DICT, Properties
 
-from pipeline.sink.conventions import is_local
+from pipeline.places import is_local, local_path
 
 
 def sync(location: str, *, folder: bool = True) -> None:
     """Force a written local file, and the entries of its folder, to disk; no effect elsewhere."""
     if not is_local(location):
         return
-    path = Path(urlparse(location).path)
+    path = Path(local_path(location))
     for target in (path, path.parent) if folder else (path,):
         descriptor = os.open(target, os.O_RDONLY)
         try:
@@ -54,12 +54,20 @@ class _SyncedFile(PyArrowFile):
 
 
 class DurableFileIO(PyArrowFileIO):
-    """pyiceberg's own FileIO, with local metadata files synced as they are closed.
+    """pyiceberg's own FileIO, with local metadata files synced as they are closed, and paths as they are.
 
     Without it a power cut can leave a catalog that names a metadata file of zero bytes. The folder is
     synced with the metadata file, which is the last that a commit writes there. Data files go through
-    Arrow's own stream, which can't be wrapped: their writer calls `sync`.
+    Arrow's own stream, which can't be wrapped: their writer calls `sync`. pyiceberg takes a path for a URL,
+    and cuts it off at a ``#``.
     """
+
+    @staticmethod
+    def parse_location(location: str, properties: Properties = EMPTY_DICT) -> tuple[str, str, str]:
+        """See `PyArrowFileIO`: scheme, host and path of a location."""
+        if is_local(location):
+            return "file", "", os.path.abspath(local_path(location))  # noqa: PTH100
+        return PyArrowFileIO.parse_location(location, properties)
 
     def new_output(self, location: str) -> PyArrowFile:
         if not is_local(location) or location.endswith(".parquet"):

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyiceberg.conversions import from_bytes, to_bytes
@@ -111,6 +112,26 @@ class FileList:
             for table in known["tables"]
         )
         return FileList(known["dataset"], known["write"], Position.from_summary(known["position"]), tables)
+
+    def moved(self, move: Callable[[str], str]) -> "FileList":
+        """The same files after `move`, which gives each one's path."""
+
+        def planned(files: tuple[PlannedFile, ...]) -> tuple[PlannedFile, ...]:
+            return tuple(replace(file, path=move(file.path)) for file in files)
+
+        return replace(
+            self,
+            tables=tuple(
+                TableFiles(
+                    table.identifier,
+                    added=planned(table.added),
+                    replaced=tuple(map(move, table.replaced)),
+                    rewritten=planned(table.rewritten),
+                    closed=tuple(map(move, table.closed)),
+                )
+                for table in self.tables
+            ),
+        )
 
     @property
     def paths(self) -> tuple[str, ...]:

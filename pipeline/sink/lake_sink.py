@@ -21,6 +21,7 @@ from pyiceberg.table import Table
 
 from pipeline.errors import BitlakeError, Refused, Unavailable
 from pipeline.faults import reach
+from pipeline.places import is_local
 from pipeline.schema import DatasetSchema, TableSchema
 from pipeline.sink import claims, lease
 from pipeline.sink import tables as iceberg
@@ -230,6 +231,16 @@ class LakeSink:
         found = [newest_summary(table.metadata, files.dataset) for table in tables]
         epoch = str(files.position.epoch)
         return any(s is not None and s[EPOCH] == epoch and s.get(WRITE) != files.write for s in found)
+
+    def elsewhere(self, files: FileList) -> bool:
+        """Whether files of an epoch are not where its tables have theirs: they are those of a copied lake."""
+        for part in files.tables:
+            table = self._table(part.identifier)
+            places = (table.location(), table.properties.get("write.data.path", table.location()))
+            paths = [file.path for file in (*part.added, *part.rewritten) if is_local(file.path)]
+            if any(not path.startswith(places) for path in paths):
+                return True
+        return False
 
     def written(self, dataset: DatasetSchema) -> list[str]:
         """The tables that hold rows, whoever wrote them, as they were when `positions` looked."""

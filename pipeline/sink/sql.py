@@ -1,5 +1,7 @@
 """The SQL catalog, whose commits don't take longer with every snapshot that a table has."""
 
+import hashlib
+import re
 import time
 from typing import Any
 
@@ -15,6 +17,10 @@ from pyiceberg.table.update import (
     _update_table_metadata_log,
 )
 
+from pipeline.sink.moved import Home
+
+_PLAIN, _NOT_PLAIN, _MOST_BYTES = re.compile(r"\w[\w. -]*[\w-]|\w"), re.compile(r"[^\w-]"), 200
+
 
 class QuickSqlCatalog(SqlCatalog):
     """pyiceberg's, which at each commit reads and parses the table's metadata anew and copies it twice.
@@ -25,16 +31,27 @@ class QuickSqlCatalog(SqlCatalog):
 
     def __init__(self, name: str, **properties: str) -> None:
         self._last: dict[tuple[str, ...], tuple[str, TableMetadata]] = {}
+        self._home = Home(properties)
         super().__init__(name, **properties)
 
     def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
         identifier, location = _named(orm_table), orm_table.metadata_location
+        self._home.check(".".join(identifier), location)
         known = self._last.get(identifier)
         if known is None or known[0] != location:
             table = super()._convert_orm_to_iceberg(orm_table)
+            self._home.check(".".join(identifier), table.metadata.location)
             self._last[identifier] = (table.metadata_location, table.metadata)
             return table
         return Table(identifier, known[1], location, self._load_file_io(known[1].properties, location), self)
+
+    def _get_default_warehouse_location(self, database_name: str, table_name: str) -> str:
+        """See `MetastoreCatalog`; names that could be taken for parts of a path or a URL are no folders."""
+        location: str = super()._get_default_warehouse_location(database_name, table_name)
+        above = location.removesuffix(f"/{table_name}")
+        if above.endswith(f"/{database_name}"):
+            above = f"{above.removesuffix(database_name)}{_folder(database_name)}"
+        return f"{above}/{_folder(table_name)}"
 
     def _update_and_stage_table(
         self,
@@ -74,6 +91,13 @@ def _updated(base: TableMetadata, updates: tuple[TableUpdate, ...], location: st
     updated.spec().check_compatible(updated.schema())
     updated.sort_order().check_compatible(updated.schema())
     return updated
+
+
+def _folder(name: str) -> str:
+    """A folder for what has a name: the name where it is plain, else what is plain of it, and a hash."""
+    if _PLAIN.fullmatch(name) and len(name.encode()) <= _MOST_BYTES:
+        return name
+    return f"{_NOT_PLAIN.sub('_', name)[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _named(row: IcebergTables) -> tuple[str, ...]:

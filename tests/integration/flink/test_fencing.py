@@ -17,7 +17,7 @@ from tests.model.decoding import Record
 
 pytestmark = pytest.mark.servers
 fencing, long = pytest.mark.fencing, pytest.mark.long
-BROKEN = Record(b"{", key=b"K", timestamp=1_900_000_000_000_000, partition=0)
+BROKEN = Record(b"{", key=b"K", timestamp=1_706_745_700_000_000, partition=0)
 
 
 def place_of(cluster: FaultyCluster, folder: Path, seed: int) -> FlinkPlace:

@@ -49,11 +49,16 @@ def test_defaults_are_those_of_the_interface() -> None:
         ("{uri: sqlite:////abs/c.db, warehouse: /abs/w}", "sqlite:////abs/c.db", "file:///abs/w"),
         ("{uri: 'sqlite:///:memory:', warehouse: s3://b/w}", "sqlite:///:memory:", "s3://b/w"),
         ("{uri: 'postgresql://h/d', warehouse: w}", "postgresql://h/d", "file:///lake/w"),
+        ("{type: sql, uri: c.db, warehouse: 'file:w'}", "sqlite:////lake/c.db", "file:///lake/w"),
+        ("{type: sql, uri: 'a?b#c%20.db', warehouse: 'w%20#?'}", "sqlite:////lake/a%3Fb%23c%2520.db",
+         "file:///lake/w%20#?"),
+        ("{uri: 'sqlite:///a%20b.db?timeout=5', warehouse: 'file:///w'}", "sqlite:////lake/a%2520b.db?timeout=5",
+         "file:///w"),
         ("{type: rest, uri: 'http://h', warehouse: bucket}", "http://h", "bucket"),
         ("{uri: 'https://h', warehouse: bucket}", "https://h", "bucket"),
         ("{type: glue, uri: '', warehouse: bucket}", "", "bucket"),
     ],
-)
+)  # fmt: skip
 def test_places_are_relative_to_the_file(catalog: str, uri: str, warehouse: str) -> None:
     config = parsed(f"catalog: {catalog}\n{MINIMAL}")
     assert (config.catalog["uri"], config.catalog["warehouse"]) == (uri, warehouse)

@@ -1,5 +1,6 @@
 """Every mistake is told at its line, with what to write instead."""
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -183,3 +184,22 @@ def test_a_missing_or_unreadable_file_says_what_to_do(tmp_path: Path) -> None:
         load_config(tmp_path / "latin.yaml", {})
     with pytest.raises(BadConfiguration, match="can't be read"):
         load_config(tmp_path, {})
+
+
+def test_places_that_can_not_be_used() -> None:
+    """A host in a file's location, a name that is not UTF-8, and a path that is too long."""
+    hosted = one("catalog: {type: sql, uri: c.db, warehouse: 'file://lake/w'}\n" + DATASET)
+    assert (hosted.line, hosted.path) == (1, "catalog.warehouse")
+    assert "'lake' would be a host's name" in hosted.message
+    for base, says in ((b"/lake/\xff", "not UTF-8"), (b"/x" * 1_500, "the path has")):
+        with pytest.raises(ConfigErrors) as caught:
+            parse_config(DATASET, base=Path(os.fsdecode(base)), environ={})
+        assert says in caught.value.message
+
+
+def test_a_character_in_two_escaped_halves_is_one_as_in_json() -> None:
+    text = DATASET + r'    columns: {"\ud83d\ude00": string}'
+    config = parse_config(text, base=Path("/lake"), environ={})
+    assert list(config.datasets[0].columns) == ["\U0001f600"]
+    half = one(DATASET + r'    columns: {"\ud83d": string}')
+    assert (half.line, half.message) == (6, "an escape is half a character")

@@ -1,12 +1,18 @@
 """`bitlake sql` sees the same versions as the questions; Trino gets the same views as SQL."""
 
+import json
 import re
+from itertools import combinations
 
+import duckdb
 import pytest
 
+from pipeline.config import ConfigErrors, parse_config
 from pipeline.errors import BadInput
+from pipeline.lake import Lake
 from pipeline.query.session import Session
 from pipeline.query.stored import StoredTable
+from pipeline.schema import SYSTEM_COLUMNS, VALID_COLUMNS
 from pipeline.sink.conventions import MODE
 from pipeline.views.duckdb import create_views
 from pipeline.views.trino import trino_views
@@ -125,15 +131,97 @@ def test_trino_views_of_an_upsert_table_hide_nothing(belief, tmp_path):
     assert current.statement.endswith("WHERE o.system_to = TIMESTAMP '9999-12-31 00:00:00 UTC'")
 
 
-def test_a_dataset_keeps_its_name_from_the_views_of_another(belief, tmp_path):
-    catalog, session = catalog_in(tmp_path), Session()
-    for name in ("bonds", "bonds_current"):
-        schema = table_schema({"isin": "string"}, {"level": "long"}, name=name)
-        table = create(catalog, schema)
-        if name == "bonds":
-            table.append(rows_of(belief.versions, schema))
-    taken = {"bonds", "bonds_current", "ref.bonds", "ref.bonds_current"}
-    for name in ("bonds_current", "bonds"):
-        create_views(session, name, StoredTable.of(catalog.load_table(f"ref.{name}")), taken - {name})
-    assert rows(session, "bonds") == sorted(belief.versions)
-    assert count(session, "bonds_current") == count(session, "ref.bonds_current") == 0
+NAMES = [("d", "t.d"), ("d_current", "t.e"), ("D_CURRENT", "t.e"), ("x", "t.d_current"), ("x", "T.D_HISTORY")]
+NAMES += [("d_rows", "t.f"), ("d_history", "t.g"), ("d_asof", "t.h"), ("e", "main.d"), ("d", "main.d")]
+NAMES += [
+    ("e", "main.e"),
+    ("f", "main.e_current"),
+    ("e_rows", "t.i"),
+    ("e_current", "main.g"),
+    ("d", "main.d_current"),
+]
+NAMES += [("d", "temp.d"), ("e", "memory.d_rows")]
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(NAMES, 2)))
+def test_no_view_hides_another_in_a_lake_that_config_check_accepts(tmp_path, one, other):
+    """The case `sql-view-shadowed`, and its kind: as many views as each table has alone, and so for Trino."""
+    datasets = [{"name": n, "table": t, "key": "isin", "valid_from": "from"} for n, t in {one, other}]
+    try:
+        tables = Lake(parse_config(json.dumps({"datasets": datasets}), base=tmp_path, environ={})).tables
+    except ConfigErrors as refused:
+        assert "name" in refused.message or "table" in refused.message  # noqa: PT017
+        return
+    together, alone, trino = Database(), 0, []
+    for name, schema in tables.items():
+        table = StoredTable(tuple(schema.identifier.split(".")), METADATA, lambda: None)
+        by_itself = Database()
+        for session in (together, by_itself):
+            create_views(session, name, table)
+        alone += views_of(by_itself)
+        trino += [schema.identifier, *(v.name.replace('"', "") for v in trino_views(table, "c"))]
+    assert views_of(together) == alone
+    assert len({name.lower().removeprefix("c.") for name in trino}) == len(trino)
+
+
+METADATA = {
+    "location": "file:///nowhere",
+    "properties": {"bitlake.key": '["isin"]'},
+    "schemas": [
+        {
+            "schema-id": 0,
+            "fields": [
+                {"id": n, "name": name, "type": type_}
+                for n, (name, type_) in enumerate(
+                    [("isin", "string"), *((t, "timestamptz") for t in (*VALID_COLUMNS, *SYSTEM_COLUMNS))]
+                )
+            ],
+        }
+    ],
+}
+
+
+class Database:
+    """DuckDB without the settings of a session, which take a tenth of a second."""
+
+    def __init__(self):
+        self._connection = duckdb.connect()
+        self.execute = self._connection.execute
+
+
+def views_of(database):
+    return database.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchone()[0]
+
+
+SHADOWED = """\
+datasets:
+  - {name: d, table: t.d, key: [id], valid_from: from, valid_time: date}
+  - {name: d_current, table: t.e, key: [id], valid_from: from, valid_time: date}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (SHADOWED, "lake.yaml:3:6: datasets[1].name: 'd' would have the name 'd_current'"),
+        (SHADOWED.replace("name: d_current", "name: e").replace("t.e", "T.d_Current"), "lake.yaml:3:"),
+        (
+            "dead_letters: {table: t.d_history}\n" + SHADOWED.replace("name: d_current", "name: e"),
+            "dead_letters",
+        ),
+        (
+            SHADOWED.replace("name: d_current", "name: e").replace("t.e", "pg_catalog.e"),
+            "DuckDB's and Trino's",
+        ),
+        (SHADOWED.replace("date}", "date, children: [{path: a}, {path: a_current}]}"), "'d__a_current'"),
+    ],
+)
+def test_both_names_are_told_at_the_line(tmp_path, text, says):
+    with pytest.raises(ConfigErrors) as caught:
+        parse_config(text, base=tmp_path, environ={})
+    assert says in caught.value.message
+
+
+def test_names_that_only_look_alike_are_no_mistake(tmp_path):
+    text = SHADOWED.replace("name: d_current", "name: d_asof").replace("t.e", "u.d_current")
+    assert len(parse_config(text, base=tmp_path, environ={}).datasets) == 2
