@@ -34,6 +34,7 @@ class FileSource(LineSource):
     """The lines of a file, or of standard input for ``-``; see `LineSource` for the arguments.
 
     Attributes:
+        given: the file as the caller named it.
         identity: None for standard input and other pipes, whose loads can't go on where they stopped.
         size: bytes as stored, to compare with `Block.bytes_done`; None where it is not known.
 
@@ -50,7 +51,8 @@ class FileSource(LineSource):
         line_limit: int = LINE_LIMIT,
     ) -> None:
         standard = str(path) == STANDARD_INPUT
-        name = "standard input" if standard else str(path)
+        self.given = str(path)
+        name = "standard input" if standard else self.given
         stored = StoredFile(_STANDARD if standard else _open(Path(path)), owned=not standard)
         try:
             self.identity = None if standard else _identity(stored.descriptor, Path(path))
