@@ -59,7 +59,9 @@ def list_(
     summary: Annotated[bool, typer.Option("--summary", help="Only how many there are, by reason.")] = False,
 ) -> None:
     """Dead letters that wait: neither replayed nor dismissed, the oldest first."""
-    chosen = None if every or status is Listed.ALL else status.value
+    from pipeline.query.dead_letters import STATUSES
+
+    chosen = next((known for known in STATUSES if known == status and not every), None)
     wanted = dataclasses.replace(_wanted(dataset, stage, None, limit, file), status=chosen)
     if summary:
         causes = _asked(wanted, lambda letters: letters.causes(wanted))

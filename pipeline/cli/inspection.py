@@ -31,7 +31,9 @@ def status() -> None:
             row["lag"] = None if row["lag"] is None else sum(row["lag"].values())
             row["job"] = row["job"] and (row["job"]["state"] or "not known").lower()
             reasons = row["dead_letter_reasons"][:FEW_REASONS]
-            row["dead_letter_reasons"] = {f"{one['stage']}: {one['reason']}": one["letters"] for one in reasons}
+            row["dead_letter_reasons"] = {
+                f"{one['stage']}: {one['reason']}": one["letters"] for one in reasons
+            }
     settings.output.records(told)
 
 
@@ -73,9 +75,13 @@ def views(
 def _reasons(causes: "Sequence[Cause]") -> list[dict[str, Any]]:
     """The most common reasons, and the rest of the letters as one."""
     rest = sum(cause.letters for cause in causes[MOST_REASONS:])
-    told = [(cause.stage, cause.reason, cause.letters) for cause in causes[:MOST_REASONS]]
-    told += [(None, "other reasons", rest)] if rest else []
-    return [{"stage": stage, "reason": reason, "letters": letters} for stage, reason, letters in told]
+    told: list[dict[str, Any]] = [
+        {"stage": cause.stage, "reason": cause.reason, "letters": cause.letters}
+        for cause in causes[:MOST_REASONS]
+    ]
+    if rest:
+        told.append({"stage": None, "reason": "other reasons", "letters": rest})
+    return told
 
 
 def _told(status: "DatasetStatus") -> dict[str, Any]:

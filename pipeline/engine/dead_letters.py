@@ -44,9 +44,7 @@ class Origin:
     file: str | None = None
 
     @classmethod
-    def of(
-        cls, config: DatasetConfig, partition: int, *, envelope: bool, file: str | None = None
-    ) -> Self:
+    def of(cls, config: DatasetConfig, partition: int, *, envelope: bool, file: str | None = None) -> Self:
         """That of a dataset's records."""
         paths = (config.valid_from, config.valid_to, config.operation)
         roles = tuple(map(_label, ROLE_NAMES, paths))

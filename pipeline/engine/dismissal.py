@@ -66,7 +66,7 @@ class Dismissal:
         if not reason:
             raise BadInput("A dismissal needs a reason.", next_step="Say why: --reason TEXT.")
         at = time.time_ns() // 1000
-        return cls(replace(wanted, status=DEAD), reason, by or this_user(), at, uuid.uuid4().hex)
+        return cls(replace(wanted, status="dead"), reason, by or this_user(), at, uuid.uuid4().hex)
 
     def commit(self, catalog: Catalog, identifier: str, session: Session) -> int:
         """Dismiss all of the letters, or none; how many they are.
@@ -117,9 +117,7 @@ class Dismissal:
 
     def _rows(self, letters: pa.Table) -> pa.Table:
         told = {"dismissed_reason": self.reason, "dismissed_by": self.by}
-        return later_rows(
-            letters, repeated(len(letters), status=DISMISSED, system_time=self.at, **told)
-        )
+        return later_rows(letters, repeated(len(letters), status=DISMISSED, system_time=self.at, **told))
 
 
 def this_user() -> str | None:

@@ -88,7 +88,7 @@ def later_rows(letters: pa.Table, changed: Mapping[str, pa.Array]) -> pa.Table:
 
 
 def as_rows(known: Mapping[str, pa.Array | pa.ChunkedArray], n: int) -> pa.Table:
-    """n rows of the table from its columns; those that are not known are null."""
+    """N rows of the table from its columns; those that are not known are null."""
     columns = [known[f.name] if f.name in known else pa.nulls(n, f.type) for f in DEAD_LETTERS]
     return pa.Table.from_arrays(columns, schema=DEAD_LETTERS)
 

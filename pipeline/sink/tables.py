@@ -17,8 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.errors import Refused
 from pipeline.schema import RESERVED, Column, Kind, TableSchema
 from pipeline.sink.catalog import until_made, while_busy
-from pipeline.sink.conventions import DATASET, JSON, KEY, MODE, TABLE
 from pipeline.sink.commit import persistent
+from pipeline.sink.conventions import DATASET, JSON, KEY, MODE, TABLE
 from pipeline.sink.dead_letter_table import ADDED, DEAD_LETTERS, DOCS
 from pipeline.sink.flink_positions import POSITIONS
 from pipeline.sink.partitions import partition_spec

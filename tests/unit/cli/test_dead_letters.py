@@ -93,7 +93,9 @@ def test_list_tells_file_and_line(letters, bitlake):
     for name in ("bonds.jsonl", "in/bonds.jsonl", "/data/in/bonds.jsonl"):
         assert [row["id"] for row in listed(bitlake, "--file", name)] == [A, B]
     assert listed(bitlake, "--file", "onds.jsonl") == []
-    found = bitlake("sql", "SELECT file, line FROM bitlake.dead_letters WHERE line = 8", "--output", "json").json
+    found = bitlake(
+        "sql", "SELECT file, line FROM bitlake.dead_letters WHERE line = 8", "--output", "json"
+    ).json
     assert found == [{"file": "/data/in/bonds.jsonl", "line": 8}]
 
 

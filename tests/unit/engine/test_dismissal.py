@@ -30,7 +30,12 @@ from pipeline.sink.types import arrow_to_iceberg
 from tests.forks import Forks
 
 ENTRY = {"table": "ref.%s", "key": ["isin"], "valid_from": "from", "on_new_field": "dead_letter"}
-LINES = [b'{"isin": "A", "from": "2024-01-01"}', b"{", b'{"isin": "A", "from": "x"}', b'{"from": "2024-01-01"}']
+LINES = [
+    b'{"isin": "A", "from": "2024-01-01"}',
+    b"{",
+    b'{"isin": "A", "from": "x"}',
+    b'{"from": "2024-01-01"}',
+]
 FIRST, SECOND, THIRD = (f"bonds/bonds/0/{offset}/1" for offset in (1, 2, 3))
 TABLE = "bitlake.dead_letters"
 
@@ -77,16 +82,25 @@ def test_a_dismissed_letter_waits_no_more(lake: Lake, tmp_path: Path) -> None:
     assert lake.status()[0].dead_letters == 1
     assert lake.replay_dead_letters().records == 1
     (first, third) = letters(lake).find(Wanted(status="dismissed")).to_pylist()
-    assert (first["id"], first["dismissed_reason"], first["dismissed_by"]) == (FIRST, "sent again", "ops@there")
+    assert (first["id"], first["dismissed_reason"], first["dismissed_by"]) == (
+        FIRST,
+        "sent again",
+        "ops@there",
+    )
     assert (first["status"], first["value"], first["line"], first["stage"]) == ("dismissed", b"{", 2, "json")
     assert begun <= first["status_at"] <= datetime.now(UTC)
     assert (third["id"], third["status_at"]) == (THIRD, first["status_at"])
     assert ids(lake, None) == [FIRST, SECOND, THIRD]
-    assert [(row["id"], row["epoch"], row["value"]) for row in rows(lake)] == [(FIRST, 1, None), (THIRD, 1, None)]
+    assert [(row["id"], row["epoch"], row["value"]) for row in rows(lake)] == [
+        (FIRST, 1, None),
+        (THIRD, 1, None),
+    ]
     after = position_of("bonds", lake._known("bonds"))
     assert before is not None
     assert after is not None
-    assert (after.offsets, after.clocks, after.epoch) == (before.offsets, before.clocks, 2), "the replay's epoch"
+    assert (after.offsets, after.clocks, after.epoch) == (before.offsets, before.clocks, 2), (
+        "the replay's epoch"
+    )
 
 
 def test_no_writer_notices(lake: Lake, tmp_path: Path) -> None:
@@ -168,7 +182,9 @@ def test_before_the_first_load(tmp_path: Path) -> None:
         lake.dismiss_dead_letters(Wanted(ids=("x",)), "x")
 
 
-def test_two_at_once_dismiss_a_letter_once(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_once_dismiss_a_letter_once(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both have looked at the letters before either commits."""
     both, lock, asked = threading.Barrier(2), threading.Lock(), 0
     plain = dismissal.append
@@ -187,7 +203,9 @@ def test_two_at_once_dismiss_a_letter_once(lake: Lake, tmp_path: Path, monkeypat
 
     def dismiss(number: int) -> None:
         try:
-            found.append(Lake.open(tmp_path / "lake.yaml", {}).dismiss_dead_letters(Wanted(ids=(FIRST,)), f"{number}"))
+            found.append(
+                Lake.open(tmp_path / "lake.yaml", {}).dismiss_dead_letters(Wanted(ids=(FIRST,)), f"{number}")
+            )
         except BadInput as error:
             found.append(error.message)
 
@@ -288,7 +306,13 @@ def as_before(catalog: Catalog, *given: dict[str, Any]) -> None:
 
 def old_row(offset: int, status: str = "dead") -> dict[str, Any]:
     at = datetime(2024, 6, 1, tzinfo=UTC)
-    row = {"id": f"bonds/bonds/0/{offset}/1", "dataset": "bonds", "epoch": 1, "topic": "bonds", "partition": 0}
+    row = {
+        "id": f"bonds/bonds/0/{offset}/1",
+        "dataset": "bonds",
+        "epoch": 1,
+        "topic": "bonds",
+        "partition": 0,
+    }
     return row | {"offset": offset, "timestamp": at, "value": LINES[2] if status == "dead" else None} | {
         "stage": "valid time", "reason": "?", "system_time": at, "status": status,
     }  # fmt: skip
@@ -306,9 +330,13 @@ def test_an_old_table_is_read_as_it_is(old: Lake) -> None:
     assert (letter["id"], letter["file"], letter["line"], letter["tries"]) == (FIRST, None, None, 1)
     assert ids(old, "replayed") == [SECOND]
     assert old.status()[0].dead_letters == 1
-    found = old.sql('SELECT id, file, line, dismissed_by FROM bitlake.dead_letters ORDER BY id, status').to_pylist()
+    found = old.sql(
+        "SELECT id, file, line, dismissed_by FROM bitlake.dead_letters ORDER BY id, status"
+    ).to_pylist()
     assert found[0] == {"id": FIRST, "file": None, "line": None, "dismissed_by": None}
-    assert old._catalog.load_table(TABLE).schema().column_names == [n for n in DEAD_LETTERS.names if n not in ADDED]
+    assert old._catalog.load_table(TABLE).schema().column_names == [
+        n for n in DEAD_LETTERS.names if n not in ADDED
+    ]
 
 
 @pytest.mark.parametrize("how", ["load", "replay", "dismiss"])

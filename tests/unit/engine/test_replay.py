@@ -304,7 +304,8 @@ def replay_what_stays_refused(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "tries"), [("after-intent", 2), ("after-data-file", 2), ("after-file-list", 3), ("after-last-commit", 3)]
+    ("point", "tries"),
+    [("after-intent", 2), ("after-data-file", 2), ("after-file-list", 3), ("after-last-commit", 3)],
 )
 def test_a_crash_in_an_epoch_of_refused_letters_alone(
     mended: Lake, tmp_path: Path, point: str, tries: int, forks: Forks
