@@ -161,11 +161,14 @@ class Lake:
         """Load records: dicts, or the rows of an Arrow table; returns and raises as `load_files`.
 
         Decimals, dates, times and UUIDs become JSON text, bytes base64; a datetime without a zone is UTC.
+        In a dead letter, ``line`` is the number of the record, from 1, and ``file`` is null.
         """
+        from pipeline.engine.load import Engine
         from pipeline.json_lines import as_file
 
-        with as_file(records) as file:
-            return self.load_files(dataset, [file], wait=wait)
+        self.config.dataset(dataset)
+        with as_file(records) as file, Engine(self.config, wait=wait) as engine:
+            return engine.load_files(dataset, [file], named=False)
 
     def replay_dead_letters(
         self,
@@ -178,7 +181,7 @@ class Lake:
         """Apply dead letters again, by dataset, partition and offset, as lake.yaml says today.
 
         A letter that became a change, or a no-op, waits no more; its system time is the replay's. One that
-        is refused again stays as it was, and is counted as a dead letter.
+        is refused again waits, with its new reason, and is counted as a dead letter.
 
         Args:
             wanted: which of them; all that wait by default.
@@ -224,6 +227,33 @@ class Lake:
         from pipeline.engine.relocating import relocate
 
         return relocate(self.config, wait=wait)
+
+    def dismiss_dead_letters(self, wanted: "Wanted", reason: str, *, by: str | None = None) -> int:
+        """Dismiss dead letters: they wait no more, and are not replayed.
+
+        For records that were sent again, corrected, or are not wanted. Writers are not disturbed, and
+        positions stay. All of the letters are dismissed, or none.
+
+        Args:
+            wanted: which of them, of those that wait. If it has ids, each of them must wait.
+            reason: why; it is kept with the letters.
+            by: who does it; default: this process's user and machine.
+
+        Returns:
+            How many were dismissed.
+
+        Raises:
+            BadInput: no reason is given, or a letter is not known, was replayed, or was dismissed already.
+            Unavailable: the catalog or the warehouse does not answer.
+        """
+        from pipeline.engine.dismissal import Dismissal
+
+        dismissal = Dismissal.of(wanted, reason, by)
+        if self.dead_letters() is None:
+            self._refuse_unknown(wanted)
+            return 0
+        with _explained():
+            return dismissal.commit(self._catalog, self.config.dead_letters.table, self._session)
 
     def asof(
         self,
@@ -300,11 +330,11 @@ class Lake:
 
         found, held = [], {}
         dead = self.dead_letters()
-        counts = dead.counts() if dead is not None else {}
+        causes = dead.causes() if dead is not None else []
         for dataset in self.config.datasets:
             schemas = dataset_schema(dataset).tables
             tables = {schema.name: self._load(schema.identifier) for schema in schemas}
-            told = dataset_status(dataset.name, tables, counts.get(dataset.name, 0))
+            told = dataset_status(dataset.name, tables, [c for c in causes if c.dataset == dataset.name])
             found.append(replace(told, position=self._moved(dataset.name, tables.values(), told.position)))
             parent = tables[dataset.name]
             if parent is not None and FLINK_JOB in (properties := parent.metadata.get("properties", {})):
@@ -330,7 +360,7 @@ class Lake:
         letters = self.dead_letters()
         return iter(()) if letters is None else letters.pages(wanted)
 
-    def _datasets_waiting(self, wanted: "Wanted") -> list[str]:
+    def _refuse_unknown(self, wanted: "Wanted") -> None:
         letters = self.dead_letters()
         unknown = list(wanted.ids or ()) if letters is None else letters.unknown(wanted.ids or ())
         if unknown:
@@ -338,6 +368,10 @@ class Lake:
                 f"There is no dead letter '{unknown[0]}'.",
                 next_step="`bitlake dead-letters list` lists those that wait.",
             )
+
+    def _datasets_waiting(self, wanted: "Wanted") -> list[str]:
+        self._refuse_unknown(wanted)
+        letters = self.dead_letters()
         names = letters.counts(wanted) if letters is not None else {}
         known = {dataset.name for dataset in self.config.datasets}
         for name in sorted(names.keys() - known):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sized
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -11,17 +13,36 @@ from pipeline.cli.output import Format
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
-    from pipeline.query.dead_letters import Wanted
+    from pipeline.query.dead_letters import DeadLetters, Wanted
 
+Answer = TypeVar("Answer", bound=Sized)
 dead_letters_app = typer.Typer(no_args_is_help=True, help="Records that could not become changes, and why.")
 Dataset = Annotated[str | None, typer.Option("--dataset", help="Only of this dataset.", show_default=False)]
 Stage = Annotated[
     str | None, typer.Option("--stage", help="Only those that this step refused.", show_default=False)
 ]
+File = Annotated[
+    str | None,
+    typer.Option(
+        "--file", metavar="NAME", help="Only of this file: as it was loaded, or its name.", show_default=False
+    ),
+]
 _BYTES = ("key", "value")
-_FIRST = ("id", "dataset", "stage", "reason", "advice", "value")
+_MOST_FILE = 40
+"""Characters of a file's name in tables: the last ones."""
+
+
+class Listed(StrEnum):
+    """What `list --status` takes."""
+
+    DEAD = "dead"
+    REPLAYED = "replayed"
+    DISMISSED = "dismissed"
+    ALL = "all"
 
 
 @dead_letters_app.command("list")
@@ -29,11 +50,25 @@ _FIRST = ("id", "dataset", "stage", "reason", "advice", "value")
 def list_(
     dataset: Dataset = None,
     stage: Stage = None,
+    file: File = None,
+    status: Annotated[
+        Listed, typer.Option("--status", help="Those that wait (dead), or what became of them.")
+    ] = Listed.DEAD,
+    every: Annotated[bool, typer.Option("--all", help="The same as --status all.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the oldest.")] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Only how many there are, by reason.")] = False,
 ) -> None:
-    """Dead letters that were not replayed, the oldest first."""
-    rows = _told(_waiting(_wanted(dataset, stage, None, limit)))
-    settings.output.rows(rows.select(list(_FIRST)) if settings.format is Format.TABLE else rows)
+    """Dead letters that wait: neither replayed nor dismissed, the oldest first."""
+    from pipeline.query.dead_letters import STATUSES
+
+    chosen = next((known for known in STATUSES if known == status and not every), None)
+    wanted = dataclasses.replace(_wanted(dataset, stage, None, limit, file), status=chosen)
+    if summary:
+        causes = _asked(wanted, lambda letters: letters.causes(wanted))
+        settings.output.records([dataclasses.asdict(cause) for cause in causes or ()])
+        return
+    rows = _told(_found(wanted))
+    settings.output.rows(_first(rows) if settings.format is Format.TABLE else rows)
 
 
 @dead_letters_app.command()
@@ -46,12 +81,10 @@ def show(
     from pipeline.cli.plain import plain_rows
     from pipeline.query.dead_letters import Wanted
 
-    rows = _waiting(Wanted(ids=(letter,)))
+    rows = _found(Wanted(ids=(letter,), status=None))
     if not rows.num_rows:
         raise BadInput(
-            f"No dead letter '{letter}' waits here.",
-            next_step="`bitlake dead-letters list` lists them; one that was replayed is in the table still,"
-            " which `bitlake sql` can ask.",
+            f"There is no dead letter '{letter}'.", next_step="`bitlake dead-letters list --all` lists them."
         )
     if raw:
         sys.stdout.buffer.write(rows["value"][0].as_py() or b"")
@@ -71,41 +104,103 @@ def replay(
     stage: Stage = None,
     take_over: TakeOver = False,
     wait: Wait = None,
+    file: File = None,
+    fail_on_dead_letters: Annotated[
+        bool, typer.Option("--fail-on-dead-letters", help="Exit with status 1 if any is refused again.")
+    ] = False,
 ) -> None:
-    """Apply dead letters again, after their cause was mended; those refused again stay."""
+    """Apply dead letters again, after their cause was mended; those refused again get their new reason."""
     from pipeline.cli.progress import watching
     from pipeline.lake import Lake
 
     lake = Lake.open(settings.config)
-    wanted = _wanted(dataset, stage, tuple(letters) if letters else None)
+    wanted = _wanted(dataset, stage, tuple(letters) if letters else None, file=file)
     with watching(dataset or "dead letters", quiet=settings.quiet) as watcher:
         summary = lake.replay_dead_letters(wanted, take_over=take_over, watcher=watcher, wait=wait)
     settings.output.record(dataclasses.asdict(summary))
     if summary.dead_letters and settings.format is Format.TABLE:
         typer.echo("What is still refused, and why: bitlake dead-letters list", err=True)
+    refused = summary.dead_letters
+    if refused and (refused == summary.records or fail_on_dead_letters):
+        raise typer.Exit(1)
+
+
+@dead_letters_app.command()
+@answering
+def dismiss(
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; `list --status dismissed` tells it.")
+    ],
+    letters: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="These.", show_default=False)
+    ] = None,
+    dataset: Dataset = None,
+    stage: Stage = None,
+    file: File = None,
+    every: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
+) -> None:
+    """Dismiss dead letters whose records were sent again, corrected, or are not wanted."""
+    from pipeline.lake import Lake
+
+    if not (letters or dataset or stage or file or every):
+        raise typer.BadParameter("Give the IDs of letters, or --dataset, --stage or --file, or --all.")
+    lake = Lake.open(settings.config)
+    wanted = _wanted(dataset, stage, tuple(letters) if letters else None, file=file)
+    dismissed = lake.dismiss_dead_letters(wanted, reason)
+    if not dismissed and dataset is not None:  # else it may be one that lake.yaml has no more
+        lake.config.dataset(dataset)
+    settings.output.record({"dismissed": dismissed})
 
 
 def _wanted(
-    dataset: str | None, stage: str | None, ids: tuple[str, ...] | None, limit: int | None = None
+    dataset: str | None,
+    stage: str | None,
+    ids: tuple[str, ...] | None,
+    limit: int | None = None,
+    file: str | None = None,
 ) -> "Wanted":
     from pipeline.query.dead_letters import Wanted
     from pipeline.sink.dead_letter_table import STAGES
 
     if stage is not None and stage not in STAGES:
         raise BadInput(f"No step is called '{stage}'.", next_step=f"One of: {', '.join(STAGES)}.")
-    return Wanted(dataset, stage, ids, limit)
+    return Wanted(dataset, stage, ids, limit, file)
 
 
-def _waiting(wanted: "Wanted") -> "pa.Table":
+def _asked(wanted: "Wanted", ask: "Callable[[DeadLetters], Answer]") -> "Answer | None":
+    """An answer about dead letters; None if there is no table of them, as before the first load."""
     from pipeline.lake import Lake
-    from pipeline.sink.dead_letter_table import DEAD_LETTERS
 
     lake = Lake.open(settings.config)
     letters = lake.dead_letters()
-    found = letters.waiting(wanted) if letters is not None else DEAD_LETTERS.empty_table()
-    if wanted.dataset is not None and not found.num_rows:  # else it may be one that lake.yaml has no more
+    found = ask(letters) if letters is not None else None
+    if wanted.dataset is not None and not found:  # else it may be one that lake.yaml has no more
         lake.config.dataset(wanted.dataset)
     return found
+
+
+def _found(wanted: "Wanted") -> "pa.Table":
+    from pipeline.query.dead_letters import LETTERS
+
+    return _asked(wanted, lambda letters: letters.find(wanted)) or LETTERS.empty_table()
+
+
+def _first(rows: "pa.Table") -> "pa.Table":
+    """The columns for a terminal: those without a value are left out, but for the main ones."""
+    import pyarrow as pa
+
+    names = [_end(name) for name in rows["file"].to_pylist()]
+    rows = rows.set_column(rows.schema.get_field_index("file"), "file", pa.array(names, pa.string()))
+    status = set(rows["status"].to_pylist()) - {"dead"}
+    columns = ["id", "dataset"]
+    columns += [name for name in ("file", "line") if rows[name].null_count < rows.num_rows]
+    columns += ["status", "status_at", "dismissed_by", "dismissed_reason"] if status else []
+    columns += ["tries", "last_try"] if rows["last_try"].null_count < rows.num_rows else []
+    return rows.select([*columns, "stage", "reason", "advice", "value"])
+
+
+def _end(file: str | None) -> str | None:
+    return file if file is None or len(file) <= _MOST_FILE else f"…{file[1 - _MOST_FILE :]}"
 
 
 def _told(rows: "pa.Table") -> "pa.Table":

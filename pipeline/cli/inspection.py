@@ -11,7 +11,13 @@ from pipeline.cli.output import Format
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.query.dead_letters import Cause
     from pipeline.query.status import DatasetStatus
+
+MOST_REASONS, FEW_REASONS = 50, 3
+"""Reasons of dead letters that status tells of a dataset; in tables."""
 
 
 def status() -> None:
@@ -24,6 +30,10 @@ def status() -> None:
             row.pop("tables")
             row["lag"] = None if row["lag"] is None else sum(row["lag"].values())
             row["job"] = row["job"] and (row["job"]["state"] or "not known").lower()
+            reasons = row["dead_letter_reasons"][:FEW_REASONS]
+            row["dead_letter_reasons"] = {
+                f"{one['stage']}: {one['reason']}": one["letters"] for one in reasons
+            }
     settings.output.records(told)
 
 
@@ -72,6 +82,18 @@ def relocate(wait: Wait = None) -> None:
         typer.echo("The lake is where its tables say: nothing to do.", err=True)
 
 
+def _reasons(causes: "Sequence[Cause]") -> list[dict[str, Any]]:
+    """The most common reasons, and the rest of the letters as one."""
+    rest = sum(cause.letters for cause in causes[MOST_REASONS:])
+    told: list[dict[str, Any]] = [
+        {"stage": cause.stage, "reason": cause.reason, "letters": cause.letters}
+        for cause in causes[:MOST_REASONS]
+    ]
+    if rest:
+        told.append({"stage": None, "reason": "other reasons", "letters": rest})
+    return told
+
+
 def _told(status: "DatasetStatus") -> dict[str, Any]:
     from pipeline.query.instants import spelled
 
@@ -89,6 +111,7 @@ def _told(status: "DatasetStatus") -> dict[str, Any]:
         "files": size.files,
         "bytes": size.bytes,
         "dead_letters": status.dead_letters,
+        "dead_letter_reasons": _reasons(status.causes),
         "job": asdict(status.job) if status.job else None,
         "tables": {
             name: {"rows": table.rows, "files": table.files, "bytes": table.bytes}

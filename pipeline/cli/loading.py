@@ -71,11 +71,13 @@ def _told_where(watcher: "LoadWatcher") -> str:
 
 def _told_why(lake: "Lake", dataset: str, summary: "Summary", watcher: "LoadWatcher") -> str:
     """How many records are dead letters, the commonest reason, and what to do."""
+    from pipeline.query.dead_letters import Wanted
+
     letters, count, total = lake.dead_letters(), summary.dead_letters, summary.records
     see = f"See them: bitlake dead-letters list --dataset {dataset}"
     if letters is None or watcher.position is None:
         return see
-    cause = letters.commonest(dataset, watcher.position.epoch - summary.epochs + 1)
+    cause = letters.causes(Wanted(dataset), since=watcher.position.epoch - summary.epochs + 1)[0]
     if count == total:
         what = f"Nothing was applied: {_are(total)}."
     else:

@@ -24,19 +24,21 @@ class Arrival:
         offsets: int64[n].
         end: the partition's offset after them.
         started: the system time of records without one of their own, in microseconds; else None.
+        file: the name of their file, if it has one.
     """
 
     partition: int
     offsets: NDArray[np.int64]
     end: int
     started: int | None = None
+    file: str | None = None
 
     @staticmethod
-    def of_lines(position: Position, count: int, started: int | None) -> "Arrival":
+    def of_lines(position: Position, count: int, started: int | None, file: str | None = None) -> "Arrival":
         """The next lines of a dataset's files."""
         partition = files_partition(position)
         first = position.offsets.get(partition, 0)
-        return Arrival(partition, np.arange(first, first + count), first + count, started)
+        return Arrival(partition, np.arange(first, first + count), first + count, started, file)
 
     @staticmethod
     def of_kafka(block: KafkaBlock) -> "Arrival":

@@ -193,15 +193,14 @@ class DatasetWriter:
             )
         return Decoded(batch, self._decoder.schema)
 
-    def replay(self, letters: Letters, now: int) -> int:
+    def replay(self, letters: Letters, now: int) -> None:
         """Apply dead letters of one partition again; its offset stays where it is.
+
+        Of those refused again, the epoch says why.
 
         Args:
             letters: in order.
             now: the replay's time in microseconds.
-
-        Returns:
-            How many are dead letters still: nothing of them is in the epoch.
         """
         if letters.envelope != self._envelope:
             options = decode_options(self._config, envelope=letters.envelope)
@@ -212,16 +211,16 @@ class DatasetWriter:
         clocks = np.full(len(batch), clock)
         self._schema = schema
         admitted = self._timelines.admit(batch, letters.offsets, clocks, letters.partition)
+        origin = Origin.of(self._config, letters.partition, envelope=letters.envelope)
         while admitted.done < len(batch):
             done = self._timelines.apply(admitted, schema, self._draft.rows)
             self._share.fill(self._draft.nbytes)
-            if self._draft.add_replayed(batch, letters.rows, admitted, done, clock):
+            if self._draft.add_replayed(batch, letters.rows, admitted, done, (clock, now), origin):
                 self._draft.dataset = schema
                 partitions = {*topic_offsets(self.position), letters.partition}
                 self.position = lifted(self.position, {letters.partition: clock}, partitions)
             if admitted.done < len(batch):
                 self.cut()
-        return int(np.count_nonzero(batch.status))
 
     def apply(
         self,
@@ -239,7 +238,7 @@ class DatasetWriter:
         """
         batch, partition, total = decoded.batch, arrival.partition, len(decoded.batch)
         timestamps = batch.timestamp if arrival.started is None else np.full(total, arrival.started)
-        origin = Origin.of(self._config, partition, envelope=self._envelope)
+        origin = Origin.of(self._config, partition, envelope=self._envelope, file=arrival.file)
         clock = clock_of(self.position, partition)
         self._partitions |= {partition}
         self._schema = decoded.schema

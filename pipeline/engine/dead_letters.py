@@ -16,7 +16,7 @@ from pipeline.decode.batch import Batch, Label
 from pipeline.decode.explain import Refused, explain_all
 from pipeline.decode.ready import ROLE_NAMES
 from pipeline.schema import INSTANT
-from pipeline.sink.dead_letter_table import DEAD_LETTERS
+from pipeline.sink.dead_letter_table import DEAD, REFUSED, REPLAYED, as_rows, later_rows, repeated
 from pipeline.source.block import Block
 from pipeline.source.kafka import KafkaBlock, read_headers
 from pipeline.temporal.change import NONE_GIVEN, Changes, starts_of
@@ -33,6 +33,7 @@ class Origin:
     Attributes:
         topic, partition: where from.
         envelope: they are in envelopes.
+        file: the file's name, as dead letters tell it; None: of no file that has one.
         roles: what reasons call valid_from, valid_to and operation: with their paths.
     """
 
@@ -40,13 +41,14 @@ class Origin:
     partition: int
     envelope: bool
     roles: tuple[Label, ...]
+    file: str | None = None
 
     @classmethod
-    def of(cls, config: DatasetConfig, partition: int, *, envelope: bool) -> Self:
+    def of(cls, config: DatasetConfig, partition: int, *, envelope: bool, file: str | None = None) -> Self:
         """That of a dataset's records."""
         paths = (config.valid_from, config.valid_to, config.operation)
         roles = tuple(map(_label, ROLE_NAMES, paths))
-        return cls(config.topic, partition, envelope, roles)
+        return cls(config.topic, partition, envelope, roles, file)
 
     def refused(self, batch: Batch, records: NDArray[np.int64]) -> Refused:
         """Why those records of a batch are no changes."""
@@ -93,6 +95,7 @@ class Buried:
         origin: where they came from.
         refused: why.
         offset, timestamp, system_time: int64[n]; microseconds, -2**63: none.
+        line: int64[n], from 1; None: they are no lines.
         value, key: as they came.
         headers: as the table has them.
     """
@@ -105,6 +108,7 @@ class Buried:
     value: Parts
     key: Parts
     headers: list[str | None]
+    line: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -143,6 +147,7 @@ def buried(
         Parts.of(block.buffer, block.starts[records], block.ends[records]),
         _keys(block, records),
         [ENVELOPE] * records.size if origin.envelope else _headers(block, records),
+        block.first_line + 1 + records if isinstance(block, Block) else None,
     )
 
 
@@ -150,11 +155,12 @@ def dead_rows(letters: Sequence[Buried], dataset: str, epoch: int) -> pa.Table:
     """What `buried` gave as rows of the table; at least one."""
     sizes = [len(one) for one in letters]
     stage, reason, advice = explain_all([one.refused for one in letters])
+    of = np.repeat(np.arange(len(sizes)), sizes)
     known: dict[str, pa.Array] = {
         "dataset": pa.repeat(dataset, sum(sizes)),
-        "topic": pa.array([one.origin.topic for one in letters]).take(
-            np.repeat(np.arange(len(sizes)), sizes)
-        ),
+        "topic": pa.array([one.origin.topic for one in letters]).take(of),
+        "file": pa.array([one.origin.file for one in letters], pa.string()).take(of),
+        "line": pa.concat_arrays([_lines(one) for one in letters]),
         "partition": pa.array(np.repeat([one.origin.partition for one in letters], sizes), pa.int32()),
         "offset": pa.array(np.concatenate([one.offset for one in letters])),
         "timestamp": _instants(np.concatenate([one.timestamp for one in letters])),
@@ -166,26 +172,33 @@ def dead_rows(letters: Sequence[Buried], dataset: str, epoch: int) -> pa.Table:
         "advice": advice,
         "system_time": _instants(np.concatenate([one.system_time for one in letters])),
     }
-    known |= _all(sum(sizes), epoch=epoch, status="dead")
+    known |= repeated(sum(sizes), epoch=epoch, status=DEAD)
     text = [known[name].cast(pa.string()) for name in _IDENTITY]
     known["id"] = pc.binary_join_element_wise(*text, "/")
-    return pa.table({field.name: known[field.name] for field in DEAD_LETTERS}, schema=DEAD_LETTERS)
+    return as_rows(known, sum(sizes))
 
 
 def replayed(letters: pa.Table, clock: int) -> pa.Table:
-    """The second rows of letters replayed at `clock`, but for their epoch; bytes stay in the first ones."""
-    n = len(letters)
-    known = {name: letters.column(name) for name in letters.column_names}
-    known |= {"key": pa.nulls(n, pa.binary()), "value": pa.nulls(n, pa.binary())}
-    known |= _all(n, status="replayed", system_time=clock)
-    return pa.table(known)
+    """Later rows of letters replayed at `clock`, but for their epoch; bytes stay in the first ones."""
+    return later_rows(letters, repeated(len(letters), status=REPLAYED, system_time=clock))
 
 
-def replayed_rows(letters: list[pa.Table], epoch: int) -> pa.Table:
-    """What `replayed` gave as rows of the table."""
-    rows = pa.concat_tables(letters)
-    known = {name: rows.column(name) for name in rows.column_names} | _all(len(rows), epoch=epoch)
-    return pa.table({field.name: known[field.name] for field in DEAD_LETTERS}, schema=DEAD_LETTERS)
+def refused_again(letters: pa.Table, refused: Refused, now: int) -> pa.Table:
+    """Later rows of letters that a replay at `now` refused, and why, but for their epoch."""
+    stage, reason, advice = explain_all([refused])
+    why = {"stage": stage, "reason": reason, "advice": advice}
+    return later_rows(letters, why | repeated(len(letters), status=REFUSED, system_time=now))
+
+
+def rows_of_epoch(later: list[pa.Table], epoch: int) -> pa.Table:
+    """What `replayed` and `refused_again` gave as rows of the table."""
+    rows = pa.concat_tables(later)
+    known = dict(zip(rows.column_names, rows.columns, strict=True))
+    return as_rows(known | repeated(len(rows), epoch=epoch), len(rows))
+
+
+def _lines(letters: Buried) -> pa.Array:
+    return pa.nulls(len(letters), pa.int64()) if letters.line is None else pa.array(letters.line, pa.int64())
 
 
 def _label(role: str, path: tuple[str, ...] | None) -> Label:
@@ -219,9 +232,3 @@ def _readable(value: bytes | None) -> dict[str, str | None]:
 
 def _instants(values: NDArray[np.int64]) -> pa.Array:
     return pa.array(values, mask=values == NONE_GIVEN).cast(INSTANT)
-
-
-def _all(n: int, **values: str | int) -> dict[str, pa.Array]:
-    return {
-        name: pa.repeat(pa.scalar(value, DEAD_LETTERS.field(name).type), n) for name, value in values.items()
-    }

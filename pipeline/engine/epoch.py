@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from pipeline.decode.batch import Batch
 from pipeline.engine.changes import to_log
-from pipeline.engine.dead_letters import Buried, Origin, buried, dead_rows, replayed, replayed_rows
+from pipeline.engine.dead_letters import (
+    Buried,
+    Origin,
+    buried,
+    dead_rows,
+    refused_again,
+    replayed,
+    rows_of_epoch,
+)
 from pipeline.engine.tally import Tally
 from pipeline.engine.timelines import ROW_LIMIT, Applied, new_rows
 from pipeline.schema import DatasetSchema
@@ -52,7 +60,7 @@ class Draft:
         rows: version rows; `Timelines.apply` adds to them.
         log: log entries, one per batch.
         dead: its dead letters, as `buried` gives them.
-        replayed: the dead letters that were applied again, as they were.
+        later: rows about dead letters that were tried again.
         tally: what else is to be counted, if anything.
         first: when its first record came; None before.
     """
@@ -61,7 +69,7 @@ class Draft:
     rows: Rows = field(default_factory=new_rows)
     log: list[bytes] = field(default_factory=list)
     dead: list[Buried] = field(default_factory=list)
-    replayed: list[pa.Table] = field(default_factory=list)
+    later: list[pa.Table] = field(default_factory=list)
     tally: Tally | None = None
     summary: Summary = Summary()
     started: float = field(default_factory=time.monotonic)
@@ -101,22 +109,35 @@ class Draft:
             self._dead_bytes += letters.nbytes
 
     def add_replayed(
-        self, batch: Batch, letters: pa.Table, applied: Applied, done: slice, clock: int
+        self,
+        batch: Batch,
+        letters: pa.Table,
+        applied: Applied,
+        done: slice,
+        times: tuple[int, int],
+        origin: Origin,
     ) -> bool:
-        """The same for dead letters replayed at `clock`: those that are changes now.
+        """The same for dead letters that were tried again; an epoch holds either letters or records.
 
-        An epoch holds either letters or records.
+        Args:
+            batch, letters, applied, done: as `add` takes them; the letters are rows of their table.
+            times: the system time of those that are changes now, and when the replay began; microseconds.
+            origin: where their records came from.
 
         Returns:
-            Whether there are any.
+            Whether any was applied.
         """
         changes, no_ops = self._note(batch, applied, done)
-        self.summary += Summary(changes + no_ops, changes, no_ops)
-        if changes + no_ops == 0:
-            return False
-        marked = letters.slice(done.start, done.stop - done.start).filter(pa.array(batch.status[done] == 0))
-        self.replayed.append(replayed(marked, clock))
-        return True
+        total = done.stop - done.start
+        self.summary += Summary(total, changes, no_ops, total - changes - no_ops)
+        letters, (clock, now) = letters.slice(done.start, total), times
+        refused = np.flatnonzero(batch.status[done])
+        if refused.size < total:
+            self.later.append(replayed(letters.filter(pa.array(batch.status[done] == 0)), clock))
+        if refused.size:
+            why = origin.refused(batch, done.start + refused)
+            self.later.append(refused_again(letters.take(refused), why, now))
+        return refused.size < total
 
     def _note(self, batch: Batch, applied: Applied, done: slice) -> tuple[int, int]:
         """Log the changes; how many they are, and how many no-ops."""
@@ -144,8 +165,8 @@ class Draft:
 
     def dead_letters(self, position: Position) -> pa.Table | None:
         """The epoch's rows of the table of dead letters, once it is whole."""
-        if self._letters is None and self.replayed:
-            self._letters = replayed_rows(self.replayed, position.epoch)
+        if self._letters is None and self.later:
+            self._letters = rows_of_epoch(self.later, position.epoch)
         if self._letters is None and self.dead:
             self._letters = dead_rows(self.dead, self.dataset.name, position.epoch)
             if self.tally is not None:

@@ -87,6 +87,7 @@ class Engine:
         *,
         envelope: bool = False,
         take_over: bool = False,
+        named: bool = True,
         watcher: Watcher | None = None,
     ) -> Summary:
         """Load JSON Lines files in order; each is new records, but an unfinished load of them goes on.
@@ -96,6 +97,7 @@ class Engine:
             files: paths; ``-`` is standard input.
             envelope: each line is ``{"timestamp": ..., "key": ..., "value": ...}``.
             take_over: take the dataset from a writer that holds it.
+            named: dead letters tell the files' names, and not lines alone.
             watcher: is told how it gets on.
 
         Raises:
@@ -104,7 +106,8 @@ class Engine:
             Unavailable: the catalog does not answer.
         """
         terms = Terms(envelope=envelope, take_over=take_over)
-        return _Load(self._lake, self.open(), self._backend, dataset, terms, watcher or Watcher()).run(files)
+        load = _Load(self._lake, self.open(), self._backend, dataset, terms, watcher or Watcher())
+        return load.run(files, named=named)
 
     def replay(
         self,
@@ -187,7 +190,7 @@ class _Load:
             lake, self._config, sink, backend, committed=self._committed, terms=terms
         )
 
-    def run(self, files: Sequence[str | Path]) -> Summary:
+    def run(self, files: Sequence[str | Path], *, named: bool) -> Summary:
         begin = time.perf_counter()
         try:
             sources = [FileSource(path) for path in files]
@@ -199,7 +202,7 @@ class _Load:
                 if source.identity in done:
                     done.remove(source.identity)
                 else:
-                    begun = self._load(source, begun)
+                    begun = self._load(source, begun, source.given if named else None)
             finished = replace(begun, finished=True)
             self._writer.finish(finished)
         except BadInput:
@@ -217,7 +220,7 @@ class _Load:
         counts = dataclasses.asdict(self._summary)
         log.info("loaded", extra={"dataset": self._dataset, "seconds": round(seconds, 3), **counts})
 
-    def _load(self, source: FileSource, begun: Progress) -> Progress:
+    def _load(self, source: FileSource, begun: Progress, file: str | None) -> Progress:
         identity = source.identity
         if identity is not None and identity == begun.current:
             source.skip(begun.line)
@@ -235,7 +238,7 @@ class _Load:
                 return begun.at(identity, block.first_line + done).to_json()
 
             started = None if self._envelope else begun.started
-            arrival = Arrival.of_lines(self._writer.position, len(block), started)
+            arrival = Arrival.of_lines(self._writer.position, len(block), started, file)
             if self._envelope and self._records == 0:
                 tell_late(decoded.batch, self._dataset, clock_of(self._writer.position, arrival.partition))
             self._writer.apply(decoded, block, arrival, progress)

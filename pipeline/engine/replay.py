@@ -18,8 +18,9 @@ from state import LocalState
 class Replay:
     """One call of `Engine.replay`.
 
-    A letter that is a change or a no-op now is marked as replayed in the same epoch; one that still is none
-    stays as it was. The replay's time is the system time of all of them.
+    A letter that is a change or a no-op now is marked as replayed in the same epoch, one that is refused
+    again gets its new reason there. An epoch of refused letters alone moves neither offsets nor clocks. The
+    replay's time is the system time of all that is applied.
     """
 
     def __init__(
@@ -37,18 +38,18 @@ class Replay:
 
     def run(self, waiting: Callable[[], Iterable[pa.Table]]) -> Summary:
         """Replay the letters that `waiting` gives; see `Engine.replay`."""
-        records = failed = 0
+        records = 0
         try:
             now = time.time_ns() // 1000
             for letters in (part for rows in waiting() for part in in_parts(rows)):
                 self._writer.cut_if_full()
-                failed += self._writer.replay(letters, now)
+                self._writer.replay(letters, now)
                 records += len(letters.rows)
                 self._watcher.read(records, 0, None)
             self._writer.cut()
         finally:
             self._writer.close()
-        return self._summary + Summary(records=failed, dead_letters=failed)
+        return self._summary
 
     def _committed(self, epoch: Committed) -> None:
         with self._lock:

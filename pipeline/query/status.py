@@ -1,8 +1,9 @@
 """How far each dataset has come, and what its tables hold."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.query.dead_letters import Cause
 from pipeline.query.stored import StoredTable
 from pipeline.sink.epoch import FLINK, FlinkRun, Position
 from pipeline.sink.ledger import newest_summary
@@ -46,7 +47,8 @@ class DatasetStatus:
         position: its last epoch that every table holds; None before the first.
         size: the sum over its tables.
         tables: each table by what commands call it.
-        dead_letters: how many wait for a replay.
+        dead_letters: how many wait: they were neither replayed nor dismissed.
+        causes: why, the most common first.
         lag: by partition, offsets of its topic that are still to be read; None: it has none, or not known.
         job: the Flink job that holds it, also one that has failed; None: none does.
     """
@@ -56,18 +58,18 @@ class DatasetStatus:
     size: Size
     tables: Mapping[str, Size] = field(default_factory=dict)
     dead_letters: int = 0
+    causes: tuple[Cause, ...] = ()
     lag: Mapping[int, int] | None = None
     job: JobStatus | None = None
 
 
 def dataset_status(
-    dataset: str, tables: Mapping[str, StoredTable | None], dead_letters: int
+    dataset: str, tables: Mapping[str, StoredTable | None], causes: Sequence[Cause]
 ) -> DatasetStatus:
-    """The status of a dataset from its tables; None is a table that does not exist yet."""
+    """The status of a dataset from its tables, of which None does not exist yet, and its dead letters."""
     sizes = {name: size_of(table) if table is not None else Size() for name, table in tables.items()}
-    return DatasetStatus(
-        dataset, least_position(dataset, tables.values()), sum(sizes.values(), Size()), sizes, dead_letters
-    )
+    position, letters = least_position(dataset, tables.values()), sum(cause.letters for cause in causes)
+    return DatasetStatus(dataset, position, sum(sizes.values(), Size()), sizes, letters, tuple(causes))
 
 
 def size_of(table: StoredTable) -> Size:

@@ -17,8 +17,9 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.errors import Refused
 from pipeline.schema import RESERVED, Column, Kind, TableSchema
 from pipeline.sink.catalog import until_made, while_busy
+from pipeline.sink.commit import persistent
 from pipeline.sink.conventions import DATASET, JSON, KEY, MODE, TABLE
-from pipeline.sink.dead_letter_table import DEAD_LETTERS, DOCS
+from pipeline.sink.dead_letter_table import ADDED, DEAD_LETTERS, DOCS
 from pipeline.sink.flink_positions import POSITIONS
 from pipeline.sink.partitions import partition_spec
 from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of, to_iceberg, widens
@@ -89,9 +90,9 @@ def create_table(catalog: Catalog, table: TableSchema, options: TableOptions) ->
 
 
 def open_dead_letters(catalog: Catalog, identifier: str) -> Table:
-    """The table of dead letters, created if it is missing."""
+    """The table of dead letters, created if it is missing, with the columns that an earlier version lacks."""
     try:
-        return load_table(catalog, identifier)
+        return _widened(load_table(catalog, identifier))
     except NoSuchTableError:
         schema = Schema(
             *(
@@ -100,6 +101,21 @@ def open_dead_letters(catalog: Catalog, identifier: str) -> Table:
             )
         )
         return _create(catalog, identifier, schema, PartitionSpec(), BASE_PROPERTIES)
+
+
+def _widened(letters: Table) -> Table:
+    """Add missing columns to the table of dead letters, whoever else does so at the same time."""
+    for attempt in persistent():
+        with attempt:
+            if attempt.retry_state.attempt_number > 1:
+                letters.refresh()
+            if missing := [name for name in ADDED if name not in letters.schema().column_names]:
+                with letters.update_schema() as update:
+                    for name in missing:
+                        type_ = arrow_to_iceberg(DEAD_LETTERS.field(name).type)
+                        update.add_column((name,), type_, doc=DOCS.get(name))
+                        update.move_after((name,), (ADDED[name],))
+    return letters
 
 
 def open_positions(catalog: Catalog, identifier: str) -> Table:

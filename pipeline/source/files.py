@@ -34,6 +34,7 @@ class FileSource(LineSource):
     """The lines of a file, or of standard input for ``-``; see `LineSource` for the arguments.
 
     Attributes:
+        given: the file as the caller named it; bytes that are no text are U+FFFD.
         identity: None for standard input and other pipes, whose loads can't go on where they stopped.
         size: bytes as stored, to compare with `Block.bytes_done`; None where it is not known.
 
@@ -50,6 +51,7 @@ class FileSource(LineSource):
         line_limit: int = LINE_LIMIT,
     ) -> None:
         standard = str(path) == STANDARD_INPUT
+        self.given = os.fsencode(path).decode(errors="replace")
         name = "standard input" if standard else str(path)
         stored = StoredFile(_STANDARD if standard else _open(Path(path)), owned=not standard)
         try:

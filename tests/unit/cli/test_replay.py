@@ -45,18 +45,30 @@ def test_replay_by_id_stage_and_all(loaded, bitlake):
     by_stage = {row["stage"]: row["id"] for row in waiting}
 
     refused = bitlake("dead-letters", "replay", by_stage["json"], "--output", "json")
-    assert (refused.status, refused.json) == (0, counts(1, 0, 0, 1, 0, 0))
+    assert (refused.status, refused.json) == (1, counts(1, 0, 0, 1, 0, 1))
     done = bitlake("dead-letters", "replay", "--stage", "new field", "--dataset", "bonds", "--output", "json")
     assert (done.status, done.json) == (0, counts(1, 1, 0, 0, 1, 1))
     again = bitlake("dead-letters", "replay", by_stage["new field"], "--output", "json")
     assert (again.status, again.json) == (0, counts(0, 0, 0, 0, 0, 0))
     told = bitlake("dead-letters", "replay")
-    assert told.status == 0
+    assert told.status == 1
     assert "bitlake dead-letters list" in told.err
     assert [row["id"] for row in bitlake("dead-letters", "list", "--output", "json").json] == [
         by_stage["json"]
     ]
     assert bitlake("timeline", "bonds", "--key", "isin=B", "--output", "json").json[0]["level"] == 2
+
+
+def test_replay_succeeds_if_some_are_applied_unless_told_otherwise(loaded, bitlake):
+    result = bitlake("dead-letters", "replay", "--output", "json")
+    assert (result.status, result.json) == (0, counts(2, 1, 0, 1, 1, 1))
+    (left,) = bitlake("dead-letters", "list", "--output", "json").json
+    assert (left["stage"], left["tries"]) == ("json", 2)
+
+
+def test_replay_fails_on_dead_letters_if_asked(loaded, bitlake):
+    result = bitlake("dead-letters", "replay", "--fail-on-dead-letters", "--output", "json")
+    assert (result.status, result.json["changes"], result.json["dead_letters"]) == (1, 1, 1)
 
 
 def test_replay_of_what_is_not_there(loaded, bitlake):

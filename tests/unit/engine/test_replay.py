@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,10 +144,55 @@ def test_replaying_again_does_nothing(mended: Lake) -> None:
     before = mended.history("bonds")
     (status,) = mended.status()
 
-    assert mended.replay_dead_letters().values() == (1, 0, 0, 1, 0, 0)
     assert mended.replay_dead_letters(Wanted(ids=("bonds/bonds/0/1/1",))).values() == NOTHING
     assert mended.history("bonds") == before
     assert mended.status() == [status]
+
+
+def test_one_refused_again_gets_its_new_reason(tmp_path: Path) -> None:
+    load(lake_of(tmp_path, STRICT), tmp_path, LINES)
+    columns = {"coupon_flag": {"path": "coupon", "type": "boolean"}}
+    lake = lake_of(tmp_path, STRICT | {"valid_unit": "s", "columns": columns})
+    begun, wanted = datetime.now(UTC), Wanted(ids=("bonds/bonds/0/2/1",))
+    (first,) = letters(lake).waiting(wanted).to_pylist()
+    assert (first["stage"], first["tries"], first["last_try"]) == ("valid time", 1, None)
+
+    assert lake.replay_dead_letters(wanted).values() == (1, 0, 0, 1, 0, 1)
+
+    (again,) = letters(lake).waiting(wanted).to_pylist()
+    assert (again["stage"], again["status"], again["tries"]) == ("column", "dead", 2)
+    assert again["reason"].startswith("bonds.coupon_flag (coupon): a value of another type")
+    assert (again["value"], again["epoch"], again["system_time"]) == (
+        first["value"],
+        first["epoch"],
+        first["system_time"],
+    )
+    assert again["last_try"] >= begun
+    assert lake.replay_dead_letters(wanted).values() == (1, 0, 0, 1, 0, 1)
+    (third,) = letters(lake).waiting(wanted).to_pylist()
+    assert (third["tries"], third["last_try"] > again["last_try"]) == (3, True)
+    told = [(row["status"], row["epoch"], row["value"]) for row in rows(lake) if row["id"] == first["id"]]
+    assert told == [("dead", 1, first["value"]), ("refused", 2, None), ("refused", 3, None)]
+
+
+def test_an_epoch_of_refused_letters_alone_moves_nothing_else(mended: Lake, tmp_path: Path) -> None:
+    mended.replay_dead_letters()
+    before = position_of("bonds", mended._known("bonds"))
+    assert before is not None
+
+    assert mended.replay_dead_letters().values() == (1, 0, 0, 1, 0, 1)
+
+    after = position_of("bonds", mended._known("bonds"))
+    assert after == replace(before, epoch=before.epoch + 1)
+    assert load(mended, tmp_path, [b'{"isin": "B", "from": 1704067200, "coupon": 3}'])[:4] == (1, 1, 0, 0)
+    assert mended.replay_dead_letters().values() == (1, 0, 0, 1, 0, 1)
+
+
+def test_a_letter_is_chosen_by_its_newest_stage(mended: Lake) -> None:
+    bury(mended, partition=0, offset=9, stage="column", value=b"{")
+    assert mended.replay_dead_letters(Wanted(stage="column", ids=("bonds/bonds/0/9/1",))).dead_letters == 1
+    assert mended.replay_dead_letters(Wanted(stage="column")).records == 1
+    assert mended.replay_dead_letters(Wanted(stage="json")).records == 2
 
 
 def test_only_those_wanted(mended: Lake) -> None:
@@ -238,7 +284,8 @@ def test_large_and_odd_records_stay_as_they_are(tmp_path: Path) -> None:
     assert [row["value"] for row in rows(lake)] == odd
     found = letters(lake).waiting()["value"].to_pylist()
     assert found == odd
-    assert lake.replay_dead_letters().values() == (6, 0, 0, 6, 0, 0)
+    assert lake.replay_dead_letters().values() == (6, 0, 0, 6, 0, 1)
+    assert letters(lake).waiting()["value"].to_pylist() == odd
 
 
 def test_pages_hold_each_letter_once(mended: Lake) -> None:
@@ -246,11 +293,32 @@ def test_pages_hold_each_letter_once(mended: Lake) -> None:
     for page_bytes in (1, 500, 1 << 20):
         pages = list(letters(mended).pages(Wanted(dataset="bonds"), page_bytes))
         assert pa.concat_tables(pages).equals(whole.select(DEAD_LETTERS.names))
+        assert whole["tries"].to_pylist() == [1] * 5
     assert len(list(letters(mended).pages(Wanted(), 1))) == 5
 
 
 def replay(folder: str) -> None:
     lake_of(Path(folder), MENDED).replay_dead_letters()
+
+
+def replay_what_stays_refused(folder: str) -> None:
+    lake_of(Path(folder), MENDED).replay_dead_letters(Wanted(ids=("bonds/bonds/0/3/1",)))
+
+
+@pytest.mark.parametrize(
+    ("point", "tries"),
+    [("after-intent", 2), ("after-data-file", 2), ("after-file-list", 3), ("after-last-commit", 3)],
+)
+def test_a_crash_in_an_epoch_of_refused_letters_alone(
+    mended: Lake, tmp_path: Path, point: str, tries: int, forks: Forks
+) -> None:
+    replaying = "tests.unit.engine.test_replay:replay_what_stays_refused"
+    assert forks.run(replaying, os.fspath(tmp_path), fault=point) == -9
+    assert forks.run(replaying, os.fspath(tmp_path)) == 0
+    (letter,) = letters(mended).waiting(Wanted(ids=("bonds/bonds/0/3/1",))).to_pylist()
+    assert letter["tries"] == tries
+    assert [row["epoch"] for row in rows(mended) if row["status"] == "refused"] == list(range(2, tries + 1))
+    assert load(mended, tmp_path, LINES[:1]) == (1, 0, 1, 0, 0, 1)
 
 
 @pytest.mark.parametrize("point", ["after-intent", "after-file-list", "between-commits"])
@@ -261,6 +329,10 @@ def test_a_crash_loses_and_doubles_nothing(mended: Lake, tmp_path: Path, point: 
     marks = [row["id"] for row in rows(mended) if row["status"] == "replayed"]
     assert sorted(marks) == [f"bonds/bonds/0/{offset}/1" for offset in (1, 2, 4, 5)]
     assert letters(mended).counts() == {"bonds": 1}
+    refused = [row for row in rows(mended) if row["status"] == "refused"]
+    assert {row["id"] for row in refused} == {"bonds/bonds/0/3/1"}
+    # A replay that committed and died before it could say so is a try, too; one that did not commit is none.
+    assert [row["epoch"] for row in refused] == ([2] if point == "after-intent" else [2, 3])
     believed = mended.timeline("bonds").sort_by("valid_from").to_pylist()
     assert [(row["isin"], str(row["coupon"])) for row in believed if row["isin"] == "A"] == [
         ("A", "1.25"),
