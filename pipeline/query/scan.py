@@ -4,9 +4,11 @@ DuckDB gets the table's schema by field ids. So a column that a file lacks is nu
 widened since is widened in reading.
 """
 
+import logging
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,17 @@ from pipeline.query.trouble import explained
 from pipeline.sink.conventions import is_local, local_path
 
 if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
     from pyiceberg.table import FileScanTask
 
+log = logging.getLogger(__name__)
 _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
 _DATA, _GONE = 0, 2
 """Iceberg's numbers for a manifest of data files, and for a file that its snapshot removed."""
 _registered = 0
+_AVRO_NAME = re.compile(r"[\x00-\x7f]*")
+_PANIC = "PanicException"
+"""The class of what a panic of Rust becomes, which can't be imported; it is no Exception."""
 MOST_KNOWN = 5_000
 """Data files whose manifests are remembered: 6 KB each, with the bounds of seventeen columns."""
 
@@ -74,17 +81,66 @@ def plan(table: StoredTable, fields: tuple[Field, ...], conditions: Sequence[Con
     with explained(table.location):
         if table.snapshot is None:
             return Planned(table, fields)
-        manifests = read_manifest_list(table.read(table.snapshot.manifest_list)).entries()
-        if any(manifest.content != _DATA for manifest in manifests):
-            return _plan_with_deletes(table, fields)
         pruner = Pruner(conditions, fields, table.metadata["partition-specs"])
-        files = [
-            entry.data_file.file_path
-            for manifest, entries in _entries(table, manifests)
-            for entry in entries
-            if entry.status != _GONE and pruner.may_hold(entry.data_file, manifest.partition_spec_id)
-        ]
-        return Planned(table, fields, tuple(files))
+        if not _is_readable(table):
+            return _plan_by_library(table, fields, pruner)
+        try:
+            return _plan(table, fields, pruner)
+        except _Unreadable as error:
+            log.warning("%s: reading its manifests by pyiceberg: %s", ".".join(table.identifier), error)
+            return _plan_by_library(table, fields, pruner)
+
+
+class _Unreadable(Exception):
+    """Manifests that the fast reader does not take."""
+
+
+def _is_readable(table: StoredTable) -> bool:
+    """Whether the fast reader (pyiceberg-core 0.10) takes the table's manifests, which it would panic at.
+
+    It takes ASCII names of partitions only, and no UUIDs for their values.
+    """
+    types = {field["id"]: field["type"] for field in table.fields}
+    parts = [part for spec in table.metadata["partition-specs"] for part in spec["fields"]]
+    return all(
+        _AVRO_NAME.fullmatch(part["name"])
+        and not (part["transform"] == "identity" and types.get(part.get("source-id")) == "uuid")
+        for part in parts
+    )
+
+
+def _fast(call: Callable[..., Any], *given: Any) -> Any:
+    """Call the fast reader.
+
+    Raises:
+        _Unreadable: it fails, or panics.
+    """
+    try:
+        return call(*given)
+    except Exception as error:
+        raise _Unreadable(str(error)) from error
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        raise _Unreadable(str(error)) from error
+
+
+def _plan(table: StoredTable, fields: tuple[Field, ...], pruner: Pruner) -> Planned:
+    snapshot = table.snapshot
+    assert snapshot is not None
+    contents = table.read(snapshot.manifest_list)
+    manifests = _fast(lambda: read_manifest_list(contents).entries())
+    if any(manifest.content != _DATA for manifest in manifests):
+        return _plan_by_library(table, fields, pruner)
+    entries = list(_entries(table, manifests))
+    return _fast(lambda: Planned(table, fields, tuple(_live(entries, pruner))))  # type: ignore[no-any-return]
+
+
+def _live(manifests: Sequence[tuple[Any, Any]], pruner: Pruner) -> Iterator[str]:
+    for manifest, entries in manifests:
+        for entry in entries:
+            if entry.status != _GONE and pruner.may_hold(entry.data_file, manifest.partition_spec_id):
+                yield entry.data_file.file_path
 
 
 def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
@@ -98,7 +154,8 @@ def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any
         with ThreadPoolExecutor() as pool:
             read = list(pool.map(table.read, new))
     for location, contents in zip(new, read, strict=True):
-        known[location] = _known.put(location, read_manifest_entries(contents).entries())
+        entries = _fast(lambda bytes_: read_manifest_entries(bytes_).entries(), contents)
+        known[location] = _known.put(location, entries)
     for manifest in manifests:
         yield manifest, known[manifest.manifest_path]
 
@@ -128,10 +185,40 @@ class _Known:
 _known = _Known(MOST_KNOWN)
 
 
-def _plan_with_deletes(table: StoredTable, fields: tuple[Field, ...]) -> Planned:
+@dataclass(frozen=True)
+class _Value:
+    """A partition's value, as `pyiceberg_core.manifest` has it."""
+
+    of: Any
+
+    def value(self) -> Any:
+        return self.of
+
+
+@dataclass(frozen=True)
+class _File:
+    """What `Pruner` looks at, of a data file as pyiceberg has it."""
+
+    partition: Sequence[_Value | None]
+    lower_bounds: Mapping[int, bytes]
+    upper_bounds: Mapping[int, bytes]
+
+    @staticmethod
+    def of(file: "DataFile") -> "_File":
+        values = [file.partition[position] for position in range(len(file.partition))]
+        partition = [None if value is None else _Value(value) for value in values]
+        return _File(partition, file.lower_bounds or {}, file.upper_bounds or {})
+
+
+def _plan_by_library(table: StoredTable, fields: tuple[Field, ...], pruner: Pruner) -> Planned:
+    """Pyiceberg reads every manifest, and knows of deleted rows."""
     from pipeline.sink.planning import data_files
 
-    tasks = list(data_files(table.iceberg()))
+    tasks = [
+        task
+        for task in data_files(table.iceberg())
+        if pruner.may_hold(_File.of(task.file), task.file.spec_id)
+    ]
     return Planned(
         table,
         fields,
