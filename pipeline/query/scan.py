@@ -5,7 +5,6 @@ widened since is widened in reading.
 """
 
 import logging
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyiceberg_core.manifest import read_manifest_entries, read_manifest_list
 
+from pipeline.errors import is_panic
 from pipeline.query.conditions import Condition, Pruner
 from pipeline.query.session import PREFIX, Session
 from pipeline.query.shape import Field, quoted, text_literal
@@ -30,9 +30,7 @@ _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
 _DATA, _GONE = 0, 2
 """Iceberg's numbers for a manifest of data files, and for a file that its snapshot removed."""
 _registered = 0
-_AVRO_NAME = re.compile(r"[\x00-\x7f]*")
-_PANIC = "PanicException"
-"""The class of what a panic of Rust becomes, which can't be imported; it is no Exception."""
+_TIMES = ("year", "month", "day", "hour")
 MOST_KNOWN = 5_000
 """Data files whose manifests are remembered: 6 KB each, with the bounds of seventeen columns."""
 
@@ -98,15 +96,18 @@ class _Unreadable(Exception):
 def _is_readable(table: StoredTable) -> bool:
     """Whether the fast reader (pyiceberg-core 0.10) takes the table's manifests, which it would panic at.
 
-    It takes ASCII names of partitions only, and no UUIDs for their values.
+    It takes ASCII names of partitions only, no UUIDs for their values, and no column cut by time twice.
     """
     types = {field["id"]: field["type"] for field in table.fields}
-    parts = [part for spec in table.metadata["partition-specs"] for part in spec["fields"]]
-    return all(
-        _AVRO_NAME.fullmatch(part["name"])
-        and not (part["transform"] == "identity" and types.get(part.get("source-id")) == "uuid")
-        for part in parts
-    )
+    for spec in table.metadata["partition-specs"]:
+        times = [part.get("source-id") for part in spec["fields"] if part["transform"] in _TIMES]
+        if len(times) > len(set(times)):
+            return False
+        for part in spec["fields"]:
+            is_uuid = types.get(part.get("source-id")) == "uuid" and part["transform"] == "identity"
+            if is_uuid or not part["name"].isascii():
+                return False
+    return True
 
 
 def _fast(call: Callable[..., Any], *given: Any) -> Any:
@@ -117,12 +118,10 @@ def _fast(call: Callable[..., Any], *given: Any) -> Any:
     """
     try:
         return call(*given)
-    except Exception as error:
-        raise _Unreadable(str(error)) from error
     except BaseException as error:
-        if type(error).__name__ != _PANIC:
+        if not (isinstance(error, Exception) or is_panic(error)):
             raise
-        raise _Unreadable(str(error)) from error
+        raise _Unreadable(str(error).partition("\n")[0]) from error
 
 
 def _plan(table: StoredTable, fields: tuple[Field, ...], pruner: Pruner) -> Planned:

@@ -13,14 +13,14 @@ from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_random_exponential,
 )
 
 from pipeline.errors import Refused
 from pipeline.retries import repeat
-from pipeline.sink.catalog import TRANSIENT
+from pipeline.sink.catalog import may_pass
 from pipeline.sink.epoch import EPOCH, WRITE, newest_summary
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class EpochCommit:
         Raises:
             Refused: the table holds this epoch, or a later one, from another writer.
             Replaced: someone dropped the table and created another of its name.
-            Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
+            Exception: one that `may_pass`, if the catalog did not answer, or others kept winning, every time.
         """
         retrying = persistent().copy(before_sleep=self._log)
         return repeat(retrying, self._try, _Once(self._table))
@@ -122,7 +122,7 @@ class EpochCommit:
 def persistent() -> Retrying:
     """Tries again what others keep from being committed, or what the catalog does not answer to."""
     return Retrying(
-        retry=retry_if_exception_type(TRANSIENT),
+        retry=retry_if_exception(may_pass),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.02, max=2),
         reraise=True,
@@ -135,7 +135,7 @@ def overtake(catalog: Catalog, identifier: str) -> None:
     A property of the table would not do: REST catalogs compare no more than the snapshot.
 
     Raises:
-        Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
+        Exception: one that `may_pass`, if the catalog did not answer, or others kept winning, every time.
     """
 
     def once() -> None:

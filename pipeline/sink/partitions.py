@@ -25,7 +25,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import BinaryType, StringType
 
 from pipeline.errors import BadConfiguration
-from pipeline.schema import SYSTEM_COLUMNS, VALID_COLUMNS, TableSchema
+from pipeline.schema import RESERVED, SYSTEM_COLUMNS, VALID_COLUMNS, DatasetSchema, TableSchema
 
 _SIZED: dict[str, type[Transform[Any, Any]]] = {"bucket": BucketTransform, "truncate": TruncateTransform}
 _TIMED: dict[str, type[Transform[Any, Any]]] = {
@@ -103,8 +103,7 @@ def partition_spec(
 
     Columns that data brought do not count: a child's array may have a field of any name.
     """
-    own = {c.name for c in table.columns if c.declared} | {c.name for c in table.key}
-    known = own | {*VALID_COLUMNS, *SYSTEM_COLUMNS}
+    known, taken = _sources(table), {name.lower() for name in schema.column_names}
     fields: list[PartitionField] = []
     for text in partition_by:
         source, plain, transform = parse_term(text)
@@ -129,23 +128,46 @@ def partition_spec(
                 f"'{text}' does not work on the type of '{source}', which is {field.field_type}",
                 next_step="use another transform, or declare the column with another type",
             )
-        taken = {name.lower() for name in schema.column_names} | {f.name.lower() for f in fields}
-        fields.append(
-            PartitionField(
-                source_id=field.field_id,
-                field_id=_FIRST_FIELD_ID + len(fields),
-                transform=transform,
-                name=_free_name(plain, taken - {source.lower()} if plain == source else taken),
+        if any(f.source_id == field.field_id and _are_times(f.transform, transform) for f in fields):
+            raise BadConfiguration(
+                f"partition_by cuts '{source}' by time twice, which Iceberg does not allow",
+                next_step=f"keep the finest of year({source}), month({source}), day({source}), hour({source})",
             )
-        )
+        name = _free_name(plain, source, taken)
+        taken.add(name.lower())
+        fields.append(PartitionField(field.field_id, _FIRST_FIELD_ID + len(fields), transform, name))
     return PartitionSpec(*fields)
 
 
-def _free_name(plain: str, taken: Collection[str]) -> str:
-    """A partition field's name that Avro, and so every reader of manifests, takes, and no column has."""
+def _are_times(*transforms: Transform[Any, Any]) -> bool:
+    return all(isinstance(transform, tuple(_TIMED.values())) for transform in transforms)
+
+
+def reserved_names(dataset: DatasetSchema, partition_by: Sequence[str]) -> frozenset[str]:
+    """Names in lower case that partitions of a dataset's tables have, or had by earlier rules."""
+    found = set[str]()
+    for table in dataset.tables:
+        taken = {column.name.lower() for column in table.columns} | RESERVED
+        for text in partition_by:
+            source, plain, _ = parse_term(text)
+            if source in _sources(table):
+                name = _free_name(plain, source, taken).lower()
+                taken.add(name)
+                found |= {name, plain.lower()}
+    return frozenset(found)
+
+
+def _sources(table: TableSchema) -> set[str]:
+    """Names of columns that a table may be partitioned by."""
+    own = {c.name for c in table.columns if c.declared} | {c.name for c in table.key}
+    return own | {*VALID_COLUMNS, *SYSTEM_COLUMNS}
+
+
+def _free_name(plain: str, source: str, taken: Collection[str]) -> str:
+    """A partition field's name that Avro, and so every reader of manifests, takes, and no other column has."""
     name = safe_name(plain)
     number, free = 1, name
-    while free.lower() in taken:
+    while free.lower() in taken and not free == plain == source:
         number += 1
         free = f"{name}_{number}"
     return free
