@@ -21,7 +21,10 @@ def check_partitions(dataset: DatasetConfig, schema: DatasetSchema, base: Steps,
             problem = f"'{field}' repeats a field above", "remove it"
             if earlier.transform != field.transform:
                 fix = f"keep {earlier} or {field}: the finer one serves both"
-                problem = f"'{field}' and '{earlier}' cut one column by time, which Iceberg does not allow", fix
+                problem = (
+                    f"'{field}' and '{earlier}' cut one column by time, which Iceberg does not allow",
+                    fix,
+                )
         if problem:
             document.report((*base, "partition_by", index), *problem)
 

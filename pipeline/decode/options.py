@@ -19,8 +19,8 @@ class DecodeOptions:
         envelope: records are ``{"timestamp": ..., "key": ..., "value": ...}``.
         on_new_field: what a field without a column does.
         max_depth: objects and arrays inside each other, the record itself included.
-        truncated: columns whose tables are partitioned by them rounded down to multiples, with what of. A number
-            so near to its type's least that its multiple does not fit is a dead letter.
+        truncated: columns that partition tables rounded down to multiples, each with what of. A number so
+            near to its type's least that its multiple does not fit is a dead letter.
         reserved: names in lower case that no new column may have: those of partitions.
         max_columns: of all tables together; a record that would need more is a dead letter.
     """

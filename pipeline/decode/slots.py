@@ -164,16 +164,35 @@ def _is_less(a: int, b: int, low: int, high: int) -> bool:
     return b < high or (b == high and a ^ _MIN < low ^ _MIN)
 
 
-@kernel
-def _decimal_text(text: Any, at: int, end: int, columns: Any, slot: int) -> Any:
-    after, mantissa, exponent, digits, flags = scan_number(text, at, end)
-    if after != end:
-        return _BAD_NUMBER, 0, 0
+@inlined
+def _decimal(buffer: Any, at: int, end: int, number: Any, columns: Any, slot: int) -> Any:
+    """(code, low half, high half) of a scanned number in a decimal's slot."""
+    _, mantissa, exponent, digits, flags = number
     precision, scale = columns[slot, C_PRECISION], columns[slot, C_SCALE]
-    code, a, b = decimal(text, at, end, mantissa, exponent, digits, flags, precision, scale)
+    code, a, b = decimal(buffer, at, end, mantissa, exponent, digits, flags, precision, scale)
     if code == 0 and _is_less(a, b, columns[slot, C_LEAST], columns[slot, C_LEAST_HIGH]):
         code = _UNPARTITIONED
     return code, a, b
+
+
+@inlined
+def _integer(buffer: Any, at: int, end: int, number: Any, columns: Any, slot: int) -> Any:
+    """(code, value) of a scanned number in an integer's slot."""
+    _, mantissa, exponent, _, flags = number
+    code, a = integer(buffer, at, end, mantissa, exponent, flags)
+    if code == 0 and columns[slot, C_KIND] == _INT and (a > 2**31 - 1 or a < -(2**31)):
+        code = _OUT
+    if code == 0 and a < columns[slot, C_LEAST]:
+        code = _UNPARTITIONED
+    return code, a
+
+
+@kernel
+def _decimal_text(text: Any, at: int, end: int, columns: Any, slot: int) -> Any:
+    number = scan_number(text, at, end)
+    if number[0] != end:
+        return _BAD_NUMBER, 0, 0
+    return _decimal(text, at, end, number, columns, slot)
 
 
 @kernel
@@ -250,21 +269,14 @@ def keep_number(
     _, mantissa, exponent, digits, flags = number
     code, a, b = 0, 0, 0
     if kind in (_LONG, _INT, KIND_VALID):
-        code, a = integer(buffer, at, end, mantissa, exponent, flags)
-        if code == 0 and kind == _INT and (a > 2**31 - 1 or a < -(2**31)):
-            code = _OUT
-        if code == 0 and a < columns[slot, C_LEAST]:
-            code = _UNPARTITIONED
+        code, a = _integer(buffer, at, end, number, columns, slot)
         if kind == KIND_VALID:
             if code == _OUT and mantissa != 0 and flags & 1 == 0 and registers[R_UNIT] != UNIT_NS:
                 code, a = 0, _MAX
             if code == 0:
                 code, a = _from_unit(a, registers)
     elif kind == _DECIMAL:
-        precision, scale = columns[slot, C_PRECISION], columns[slot, C_SCALE]
-        code, a, b = decimal(buffer, at, end, mantissa, exponent, digits, flags, precision, scale)
-        if code == 0 and _is_less(a, b, columns[slot, C_LEAST], columns[slot, C_LEAST_HIGH]):
-            code = _UNPARTITIONED
+        code, a, b = _decimal(buffer, at, end, number, columns, slot)
     elif kind == _DOUBLE:
         code, a = double(buffer, at, end, mantissa, exponent, flags, registers)
     elif kind == _FLOAT:

@@ -132,7 +132,7 @@ def _plan(table: StoredTable, fields: tuple[Field, ...], pruner: Pruner) -> Plan
     if any(manifest.content != _DATA for manifest in manifests):
         return _plan_by_library(table, fields, pruner)
     entries = list(_entries(table, manifests))
-    return _fast(lambda: Planned(table, fields, tuple(_live(entries, pruner))))  # type: ignore[no-any-return]
+    return _fast(lambda: Planned(table, fields, tuple(_live(entries, pruner))))
 
 
 def _live(manifests: Sequence[tuple[Any, Any]], pruner: Pruner) -> Iterator[str]:

@@ -34,6 +34,7 @@ from tenacity import (
 )
 
 from pipeline.errors import BadConfiguration, Refused, Unavailable
+from pipeline.sink.avro import mend_readers
 from pipeline.sink.failures import Final, final, unopened
 
 Call = TypeVar("Call", bound=Callable[..., Any])
@@ -102,6 +103,7 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
         BadConfiguration: the section can't be understood, or the catalog refuses the credentials.
         Unavailable: nothing answers at the catalog's address.
     """
+    mend_readers()
     properties = {key: str(value) for key, value in config.items() if value is not None}
     name = properties.pop("name", "lake")
     properties.setdefault("py-io-impl", _DURABLE)
@@ -127,7 +129,9 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
         ) from error
 
 
-@retry(retry=retry_if_exception(_may_be_raced), stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True)
+@retry(
+    retry=retry_if_exception(_may_be_raced), stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True
+)
 def _load(name: str, properties: dict[str, str]) -> Catalog:
     """Load a catalog; again if another process created its database tables at the same moment."""
     AVAILABLE_CATALOGS[CatalogType.SQL] = _load_sql

@@ -66,8 +66,12 @@ _REQUESTS = {
     "TooManyRedirects": _WRONG_PLACE,
     "JSONDecodeError": Final("what answers there is no catalog", _PLACE),
 }
-_CERTIFICATE = re.compile(r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|WRONG_VERSION_NUMBER", re.IGNORECASE)
-_TLS = Final("the server's certificate is refused", "correct the address, or trust the certificate's authority")
+_CERTIFICATE = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|WRONG_VERSION_NUMBER", re.IGNORECASE
+)
+_TLS = Final(
+    "the server's certificate is refused", "correct the address, or trust the certificate's authority"
+)
 
 _AWS = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))?")
 _AWS_FINAL = {
@@ -102,7 +106,7 @@ _SQLSTATE_PASSES = re.compile(r"08|40|53|55|57|58|23|XX|HY")
 _SQLSTATE = {
     "42501": Final("the catalog's database refuses it", "grant the user rights on the catalog's tables"),
     "42P01": Final("a table of the catalog's database is missing", "restore it, or correct catalog.uri"),
-    "25006": Final("the catalog's database is read-only", "connect to the primary, or end its read-only mode"),
+    "25006": Final("the catalog's database is read-only", "connect to the primary, or make it writable"),
     "22001": Final("a name is too long for the catalog's database", _SHORTER),
     "3D000": Final("the catalog's database does not exist", "create it, or correct catalog.uri"),
 }
@@ -130,7 +134,7 @@ def final(error: BaseException) -> Final | None:
 
 
 def unopened(error: BaseException, database: str | None) -> Final | None:
-    """Why SQLite "can't open" its file, which it says of a full disk too: None where the file could be opened."""
+    """Why SQLite can't open its file; None where it should, since SQLite says the same of a full disk."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     if code is None or code & 0xFF != _SQLITE_CANT_OPEN or not database:
         return None

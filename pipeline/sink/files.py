@@ -93,9 +93,7 @@ def _location(table: Table, name: str, key: Partition | None) -> str:
     return str(provider.new_data_location(name, key if short else None))
 
 
-def _split(
-    chunks: Iterator[pa.Table], table: Table
-) -> Iterator[tuple[Partition | None, Iterator[pa.Table]]]:
+def _split(chunks: Iterator[pa.Table], table: Table) -> Iterator[tuple[Partition | None, Iterator[pa.Table]]]:
     if table.spec().is_unpartitioned():
         yield None, chunks
         return

@@ -45,14 +45,14 @@ _FIRST_FIELD_ID = 1000
 _LONGEST_NAME = 60
 _NOT_AVRO = re.compile(r"[^A-Za-z0-9_]")
 LONGEST_PATH = 200
-"""Bytes of a partition's folders that every store takes: a name of a file has 255, a key in S3 1024 in all."""
+"""Bytes of a partition's folders that every store takes: a file's name has 255, a key in S3 1024 in all."""
 _BYTES_OF_CHARACTER = 12
 """Of a character in a path: four bytes, each as ``%FF``."""
 _BYTES_OF_NUMBER = 45
 """Of any value that is no text in a path: a decimal has 40 characters, a UUID 36."""
 
 SHORT_PATHS = {"write.object-storage.enabled": "true", "write.object-storage.partitioned-paths": "false"}
-"""Table properties by which every writer (ours, Flink's sink, Trino, Spark) leaves partitions out of paths."""
+"""Properties of a table by which every writer (ours, Flink's, Trino, Spark) keeps partitions out of paths."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def partition_spec(
         if any(f.source_id == field.field_id and _are_times(f.transform, transform) for f in fields):
             raise BadConfiguration(
                 f"partition_by cuts '{source}' by time twice, which Iceberg does not allow",
-                next_step=f"keep the finest of year({source}), month({source}), day({source}), hour({source})",
+                next_step=f"keep one of year({source}), month({source}), day({source}), hour({source})",
             )
         name = _free_name(plain, source, taken)
         taken.add(name.lower())
@@ -164,7 +164,7 @@ def _sources(table: TableSchema) -> set[str]:
 
 
 def _free_name(plain: str, source: str, taken: Collection[str]) -> str:
-    """A partition field's name that Avro, and so every reader of manifests, takes, and no other column has."""
+    """A name that Avro, and so every reader of manifests, takes, and that no other column has."""
     name = safe_name(plain)
     number, free = 1, name
     while free.lower() in taken and not free == plain == source:
@@ -194,10 +194,16 @@ def same_partitions(one: PartitionSpec, other: PartitionSpec) -> bool:
 def path_properties(spec: PartitionSpec, schema: Schema) -> Mapping[str, str]:
     """Table properties that keep the paths of data files short whatever values are in the partitions."""
     longest = sum(
-        len(field.name) * _BYTES_OF_CHARACTER ** (not field.name.isascii()) + 2 + _longest_value(field, schema)
+        len(field.name) * _BYTES_OF_CHARACTER ** (not field.name.isascii())
+        + 2
+        + _longest_value(field, schema)
         for field in spec.fields
     )
     return SHORT_PATHS if longest > LONGEST_PATH else {}
+
+
+def _longest_name(field: PartitionField) -> int:
+    return len(field.name) * (1 if field.name.isascii() else _BYTES_OF_CHARACTER) + len("=/")
 
 
 def _longest_value(field: PartitionField, schema: Schema) -> int:
@@ -210,9 +216,7 @@ def _longest_value(field: PartitionField, schema: Schema) -> int:
     return _BYTES_OF_NUMBER
 
 
-def split(
-    rows: pa.Table, spec: PartitionSpec, schema: Schema
-) -> Iterator[tuple[Partition | None, pa.Table]]:
+def split(rows: pa.Table, spec: PartitionSpec, schema: Schema) -> Iterator[tuple[Partition | None, pa.Table]]:
     """Split rows by partition, in one sort however many partitions there are; their order stays."""
     if spec.is_unpartitioned():
         yield None, rows
@@ -231,7 +235,7 @@ def split(
 def _partition_codes(rows: pa.Table, spec: PartitionSpec, schema: Schema) -> tuple[list[pa.Array], Any]:
     """Per field its values as Iceberg stores them, and per row a number of its partition."""
     codes = np.zeros(len(rows), dtype=np.int64)
-    values = []
+    values: list[pa.Array] = []
     for field in spec.fields:
         source = schema.find_field(field.source_id)
         column = rows.column(source.name).combine_chunks()

@@ -283,7 +283,11 @@ def evolve(table: TableSchema, existing: Table) -> None:
 def _new_properties(table: TableSchema, existing: Table) -> dict[str, str]:
     """Properties of the table that are to be others."""
     wanted = {JSON: _json_columns(table, existing), **path_properties(existing.spec(), existing.schema())}
-    return {name: value for name, value in wanted.items() if existing.properties.get(name, _UNSET.get(name)) != value}
+    return {
+        name: value
+        for name, value in wanted.items()
+        if existing.properties.get(name, _UNSET.get(name)) != value
+    }
 
 
 def _refuse_partition_name(table: TableSchema, column: Column, existing: Table) -> None:
