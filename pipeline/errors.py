@@ -7,6 +7,11 @@ attributes, so that callers branch on values and not on text.
 from enum import StrEnum
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust has panicked: that class is no Exception, and can't be imported."""
+    return type(error).__name__ == "PanicException"
+
+
 class Category(StrEnum):
     """Who can do something about an error."""
 

@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from pipeline.errors import Refused, Unavailable
+from pipeline.errors import Category, Refused, Unavailable
+
+_LASTING = (
+    "Permission denied",
+    "Operation not permitted",
+    "Read-only file system",
+    "File name too long",
+    "Not a directory",
+    "Is a directory",
+    "File exists",
+)
+"""What no later try mends."""
 
 
 class StateLocked(Unavailable):
@@ -41,3 +52,5 @@ class StateUnavailable(Unavailable):
         )
         self.path = path
         self.reason = reason
+        if any(sign in reason for sign in _LASTING):
+            self.category, self.retryable = Category.BAD_CONFIGURATION, False

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.output import Format, Output, output_of
-from pipeline.errors import BitlakeError
+from pipeline.errors import BitlakeError, is_panic
 from pipeline.logs import LogFormat, configure_logs
 
 Config = Annotated[
@@ -120,7 +120,9 @@ def errors_told() -> Iterator[None]:
         raise SystemExit(1) from error
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         if settings.debug or (isinstance(error, OSError) and error.errno == errno.EPIPE):
             raise
         told = BitlakeError(

@@ -13,12 +13,18 @@ def check_partitions(dataset: DatasetConfig, schema: DatasetSchema, base: Steps,
     types = {column.name: column.type for column in schema.parent.columns}
     types |= dict.fromkeys(VALID_COLUMNS, valid) | dict.fromkeys(SYSTEM_COLUMNS, ColumnType(Kind.TIMESTAMP))
     stable = [*(column.name for column in schema.parent.key), "valid_from", "system_from"]
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], PartitionField] = {}
     for index, field in enumerate(dataset.partition_by):
         problem = _problem(field, types, stable if dataset.mode is Mode.UPSERT else None)
-        if (field.column, field.transform) in seen:
+        earlier = seen.setdefault((field.column, "time" if field.is_time else field.transform), field)
+        if earlier is not field:
             problem = f"'{field}' repeats a field above", "remove it"
-        seen.add((field.column, field.transform))
+            if earlier.transform != field.transform:
+                fix = f"keep {earlier} or {field}: the finer one serves both"
+                problem = (
+                    f"'{field}' and '{earlier}' cut one column by time, which Iceberg does not allow",
+                    fix,
+                )
         if problem:
             document.report((*base, "partition_by", index), *problem)
 

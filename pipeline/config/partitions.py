@@ -7,6 +7,8 @@ from pipeline.schema import ColumnType, Kind
 
 _FIELD = re.compile(r"\s*(?:(\w+)\s*\(\s*(?:(\d+)\s*,\s*)?([^(),\s]+)\s*(?:,\s*(\d+)\s*)?\)|([^(),\s]+))\s*")
 _SIZED = ("bucket", "truncate")
+_END_OF_SIZES = 2**31
+"""Iceberg's numbers of buckets and widths have 32 bits."""
 _DATED = ("year", "month", "day")
 _CUTTABLE = {Kind.INT, Kind.LONG, Kind.DECIMAL, Kind.STRING, Kind.BINARY, Kind.JSON}
 _HASHABLE = _CUTTABLE | {Kind.DATE, Kind.TIMESTAMP, Kind.UUID}
@@ -48,8 +50,8 @@ class PartitionField:
         if transform not in (*_SIZED, "identity"):
             transform = transform.removesuffix("s")
         if transform in _SIZED:
-            if size < 1 or (match[2] and match[4]):
-                raise ValueError(f"'{text}' needs one number of at least 1")
+            if not 1 <= size < _END_OF_SIZES or (match[2] and match[4]):
+                raise ValueError(f"'{text}' needs one number from 1 to {_END_OF_SIZES - 1}")
         elif transform not in (*_DATED, "hour", "identity") or size:
             raise ValueError(f"'{text}' is not a partition field")
         return PartitionField(transform, column, size)
@@ -58,6 +60,11 @@ class PartitionField:
         if self.transform == "identity":
             return self.column
         return f"{self.transform}({f'{self.size}, ' if self.size else ''}{self.column})"
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it cuts by time."""
+        return self.transform in (*_DATED, "hour")
 
     def fits(self, column_type: ColumnType) -> bool:
         """Whether Iceberg allows this transform on a column of this type."""

@@ -89,6 +89,11 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
     ),
     Code.NULL_ELEMENT: (_CHILDREN, "an element is null", "leave it out"),
     Code.CHILD_KEY_MISSING: (_CHILDREN, "an element's key is missing or null", "give every element its key"),
+    Code.UNPARTITIONED: (
+        _COLUMN,
+        "a number too small to be truncated for its partition",
+        "partition by bucket or by the column itself, or declare a wider type, then load the data again",
+    ),
     Code.CHILD_KEY_EQUAL: (_CHILDREN, "two elements have the same key", "give every element its own key"),
     Code.UNKNOWN_FIELD: (
         _NEW,

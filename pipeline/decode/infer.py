@@ -72,7 +72,7 @@ class _Table:
         self.evolve = options.on_new_field == "evolve"
         own = self.table.values if self.table.by_position else self.table.own_key + self.table.values
         self.columns = {c.path: c for c in own if not c.retired}
-        self.taken = {c.name.lower() for c in self.table.columns} | RESERVED
+        self.taken = {c.name.lower() for c in self.table.columns} | RESERVED | options.reserved
         above = self.table.key if self.table.by_position else self.table.inherited
         self.above = {c.name.lower() for c in above}
         self.names = set[str]()

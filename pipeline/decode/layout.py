@@ -61,7 +61,9 @@ C_WIDTH: Final = 3
 C_FIRM: Final = 4
 C_LOOSE: Final = 5
 C_LABEL: Final = 6
-C_FIELDS: Final = 7
+C_LEAST: Final = 7
+C_LEAST_HIGH: Final = 8
+C_FIELDS: Final = 9
 
 # Of frames, by depth, ...: containers that are open
 F_KIND: Final = 0
@@ -201,6 +203,7 @@ class Code(IntEnum):
     NULL_ELEMENT = 60
     CHILD_KEY_MISSING = 62
     CHILD_KEY_EQUAL = 63
+    UNPARTITIONED = 65
     UNKNOWN_FIELD = 70
     NAME_COLLIDES = 71
     BIG_NUMBER = 72

@@ -19,6 +19,9 @@ class DecodeOptions:
         envelope: records are ``{"timestamp": ..., "key": ..., "value": ...}``.
         on_new_field: what a field without a column does.
         max_depth: objects and arrays inside each other, the record itself included.
+        truncated: columns that partition tables rounded down to multiples, each with what of. A number so
+            near to its type's least that its multiple does not fit is a dead letter.
+        reserved: names in lower case that no new column may have: those of partitions.
         max_columns: of all tables together; a record that would need more is a dead letter.
     """
 
@@ -29,5 +32,7 @@ class DecodeOptions:
     dated: bool = False
     envelope: bool = False
     on_new_field: Literal["evolve", "ignore", "dead_letter"] = "evolve"
+    truncated: tuple[tuple[str, int], ...] = ()
+    reserved: frozenset[str] = frozenset()
     max_depth: int = 128
     max_columns: int = 10_000

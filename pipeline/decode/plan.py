@@ -29,10 +29,11 @@ from pipeline.decode.options import DecodeOptions, Path
 from pipeline.decode.spellings import key_spellings
 from pipeline.decode.structures import Plan
 from pipeline.errors import BadConfiguration
-from pipeline.schema import Column, DatasetSchema, Kind, TableSchema
+from pipeline.schema import Column, ColumnType, DatasetSchema, Kind, TableSchema
 
 _ROLE_KINDS = (KIND_VALID, KIND_VALID, KIND_OPERATION, KIND_STAMP, KIND_SPAN, KIND_BODY)
 MAX_CHILD_TABLES = 62
+_ANY = -(2**63), -(2**63)
 
 
 @dataclass
@@ -53,6 +54,21 @@ class _Node:
 
     members: dict[str, int] = field(default_factory=dict)
     open: bool = True
+
+
+def _least(type_: ColumnType, widths: list[int]) -> tuple[int, int]:
+    """The least number of a column that can be rounded down to multiples of all widths within its type.
+
+    Returns:
+        Its lower half, which is all of it but for decimals, and its upper half.
+    """
+    limits = {Kind.INT: 2**31, Kind.LONG: 2**63, Kind.DECIMAL: 10**type_.precision - 1}
+    if not widths or type_.kind not in limits:
+        return _ANY
+    limit = limits[type_.kind]
+    least = max(-(limit // width * width) for width in widths)
+    low = least % 2**64
+    return low - 2**64 if low >= 2**63 else low, least >> 64
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,7 @@ class _Builder:
             self.entries[self.at(entry, path[-1:])].refused = code
 
     def role(self, slot: int, entry: int) -> None:
-        self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot)
+        self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot, *_ANY)
         self.entries[entry].actions.append(slot)
 
     def column(self, slot: int, table: int, column: Column, *, key: bool) -> None:
@@ -127,7 +143,8 @@ class _Builder:
         label = self.labels.setdefault((table, column.name), ROLES + len(self.labels))
         firm = key and table == 0
         type_ = column.type
-        self.columns[slot] = (kind, type_.precision, type_.scale, type_.width, firm, loose, label)
+        least = _least(type_, [w for name, w in self.options.truncated if name == column.name])
+        self.columns[slot] = (kind, type_.precision, type_.scale, type_.width, firm, loose, label, *least)
 
     def table(self, index: int, table: TableSchema, element: int, first: int) -> int:
         """Enter a table's columns; returns the slot behind them."""

@@ -12,6 +12,8 @@ from pipeline.decode.layout import (
     C_FIRM,
     C_KIND,
     C_LABEL,
+    C_LEAST,
+    C_LEAST_HIGH,
     C_LOOSE,
     C_PRECISION,
     C_SCALE,
@@ -54,9 +56,9 @@ _WRONG_TYPE, _OUT, _RANGE = int(Code.WRONG_TYPE), int(Code.OUT_OF_RANGE), int(Co
 _NOT_OBJECT, _NO_UNIT, _FRACTION = int(Code.NOT_OBJECT), int(Code.NO_UNIT), int(Code.TIME_FRACTION)
 _OPERATION, _BAD_UUID, _BAD_BASE64 = int(Code.OPERATION), int(Code.BAD_UUID), int(Code.BAD_BASE64)
 _BAD_NUMBER, _BAD_DATE, _TIME_TEXT = int(Code.BAD_NUMBER), int(Code.BAD_DATE), int(Code.TIME_TEXT)
-_FROM_END = int(Code.VALID_FROM_END)
+_FROM_END, _UNPARTITIONED = int(Code.VALID_FROM_END), int(Code.UNPARTITIONED)
 _END_US, _END_DAY = END_OF_TIME_US, END_OF_TIME_DAY
-_MAX = 2**63 - 1
+_MAX, _MIN = 2**63 - 1, -(2**63)
 
 
 @kernel
@@ -156,12 +158,41 @@ def _time_text(text: Any, at: int, end: int, kind: int, registers: Any) -> Any:
     return (_RANGE if micros < MIN_US or micros > MAX_US else 0), micros
 
 
+@inlined
+def _is_less(a: int, b: int, low: int, high: int) -> bool:
+    """Whether one of two integers of 128 bits, given by their halves, is less than the other."""
+    return b < high or (b == high and a ^ _MIN < low ^ _MIN)
+
+
+@inlined
+def _decimal(buffer: Any, at: int, end: int, number: Any, columns: Any, slot: int) -> Any:
+    """(code, low half, high half) of a scanned number in a decimal's slot."""
+    _, mantissa, exponent, digits, flags = number
+    precision, scale = columns[slot, C_PRECISION], columns[slot, C_SCALE]
+    code, a, b = decimal(buffer, at, end, mantissa, exponent, digits, flags, precision, scale)
+    if code == 0 and _is_less(a, b, columns[slot, C_LEAST], columns[slot, C_LEAST_HIGH]):
+        code = _UNPARTITIONED
+    return code, a, b
+
+
+@inlined
+def _integer(buffer: Any, at: int, end: int, number: Any, columns: Any, slot: int) -> Any:
+    """(code, value) of a scanned number in an integer's slot."""
+    _, mantissa, exponent, _, flags = number
+    code, a = integer(buffer, at, end, mantissa, exponent, flags)
+    if code == 0 and columns[slot, C_KIND] == _INT and (a > 2**31 - 1 or a < -(2**31)):
+        code = _OUT
+    if code == 0 and a < columns[slot, C_LEAST]:
+        code = _UNPARTITIONED
+    return code, a
+
+
 @kernel
-def _decimal_text(text: Any, at: int, end: int, precision: int, scale: int) -> Any:
-    after, mantissa, exponent, digits, flags = scan_number(text, at, end)
-    if after != end:
+def _decimal_text(text: Any, at: int, end: int, columns: Any, slot: int) -> Any:
+    number = scan_number(text, at, end)
+    if number[0] != end:
         return _BAD_NUMBER, 0, 0
-    return decimal(text, at, end, mantissa, exponent, digits, flags, precision, scale)
+    return _decimal(text, at, end, number, columns, slot)
 
 
 @kernel
@@ -192,7 +223,7 @@ def keep_text(
     elif kind in (_DATE, _TIMESTAMP, KIND_VALID, KIND_STAMP):
         code, a = _time_text(text, at, end, kind, registers)
     elif kind == _DECIMAL:
-        code, a, b = _decimal_text(text, at, end, columns[slot, C_PRECISION], columns[slot, C_SCALE])
+        code, a, b = _decimal_text(text, at, end, columns, slot)
     elif kind == KIND_OPERATION:
         a = _operation(text, at, end)
         code = _OPERATION if a < 0 else 0
@@ -238,17 +269,14 @@ def keep_number(
     _, mantissa, exponent, digits, flags = number
     code, a, b = 0, 0, 0
     if kind in (_LONG, _INT, KIND_VALID):
-        code, a = integer(buffer, at, end, mantissa, exponent, flags)
-        if code == 0 and kind == _INT and (a > 2**31 - 1 or a < -(2**31)):
-            code = _OUT
+        code, a = _integer(buffer, at, end, number, columns, slot)
         if kind == KIND_VALID:
             if code == _OUT and mantissa != 0 and flags & 1 == 0 and registers[R_UNIT] != UNIT_NS:
                 code, a = 0, _MAX
             if code == 0:
                 code, a = _from_unit(a, registers)
     elif kind == _DECIMAL:
-        precision, scale = columns[slot, C_PRECISION], columns[slot, C_SCALE]
-        code, a, b = decimal(buffer, at, end, mantissa, exponent, digits, flags, precision, scale)
+        code, a, b = _decimal(buffer, at, end, number, columns, slot)
     elif kind == _DOUBLE:
         code, a = double(buffer, at, end, mantissa, exponent, flags, registers)
     elif kind == _FLOAT:

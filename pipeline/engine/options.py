@@ -1,7 +1,8 @@
 """What the configuration says of a dataset, in the decoder's terms."""
 
-from pipeline.config import DatasetConfig, ValidTime
+from pipeline.config import DatasetConfig, ValidTime, dataset_schema
 from pipeline.decode.options import DecodeOptions
+from pipeline.sink.partitions import reserved_names
 
 
 def decode_options(config: DatasetConfig, *, envelope: bool) -> DecodeOptions:
@@ -14,4 +15,6 @@ def decode_options(config: DatasetConfig, *, envelope: bool) -> DecodeOptions:
         dated=config.valid_time is ValidTime.DATE,
         envelope=envelope,
         on_new_field=config.on_new_field.value,
+        truncated=tuple((f.column, f.size) for f in config.partition_by if f.transform == "truncate"),
+        reserved=reserved_names(dataset_schema(config), config.partitions),
     )

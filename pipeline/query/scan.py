@@ -4,14 +4,16 @@ DuckDB gets the table's schema by field ids. So a column that a file lacks is nu
 widened since is widened in reading.
 """
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg_core.manifest import read_manifest_entries, read_manifest_list
 
+from pipeline.errors import is_panic
 from pipeline.places import is_local, local_path
 from pipeline.query.conditions import Condition, Pruner
 from pipeline.query.session import PREFIX, Session
@@ -20,12 +22,15 @@ from pipeline.query.stored import StoredTable
 from pipeline.query.trouble import explained
 
 if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
     from pyiceberg.table import FileScanTask
 
+log = logging.getLogger(__name__)
 _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
 _DATA, _GONE = 0, 2
 """Iceberg's numbers for a manifest of data files, and for a file that its snapshot removed."""
 _registered = 0
+_TIMES = ("year", "month", "day", "hour")
 MOST_KNOWN = 5_000
 """Data files whose manifests are remembered: 6 KB each, with the bounds of seventeen columns."""
 
@@ -74,17 +79,67 @@ def plan(table: StoredTable, fields: tuple[Field, ...], conditions: Sequence[Con
     with explained(table.location):
         if table.snapshot is None:
             return Planned(table, fields)
-        manifests = read_manifest_list(table.read(table.snapshot.manifest_list)).entries()
-        if any(manifest.content != _DATA for manifest in manifests):
-            return _plan_with_deletes(table, fields)
         pruner = Pruner(conditions, fields, table.metadata["partition-specs"])
-        files = [
-            entry.data_file.file_path
-            for manifest, entries in _entries(table, manifests)
-            for entry in entries
-            if entry.status != _GONE and pruner.may_hold(entry.data_file, manifest.partition_spec_id)
-        ]
-        return Planned(table, fields, tuple(files))
+        if not _is_readable(table):
+            return _plan_by_library(table, fields, pruner)
+        try:
+            return _plan(table, fields, pruner)
+        except _Unreadable as error:
+            log.warning("%s: reading its manifests by pyiceberg: %s", ".".join(table.identifier), error)
+            return _plan_by_library(table, fields, pruner)
+
+
+class _Unreadable(Exception):
+    """Manifests that the fast reader does not take."""
+
+
+def _is_readable(table: StoredTable) -> bool:
+    """Whether the fast reader (pyiceberg-core 0.10) takes the table's manifests, which it would panic at.
+
+    It takes ASCII names of partitions only, no UUIDs for their values, and no column cut by time twice.
+    """
+    types = {field["id"]: field["type"] for field in table.fields}
+    for spec in table.metadata["partition-specs"]:
+        times = [part.get("source-id") for part in spec["fields"] if part["transform"] in _TIMES]
+        if len(times) > len(set(times)):
+            return False
+        for part in spec["fields"]:
+            is_uuid = types.get(part.get("source-id")) == "uuid" and part["transform"] == "identity"
+            if is_uuid or not part["name"].isascii():
+                return False
+    return True
+
+
+def _fast(call: Callable[..., Any], *given: Any) -> Any:
+    """Call the fast reader.
+
+    Raises:
+        _Unreadable: it fails, or panics.
+    """
+    try:
+        return call(*given)
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        raise _Unreadable(str(error).partition("\n")[0]) from error
+
+
+def _plan(table: StoredTable, fields: tuple[Field, ...], pruner: Pruner) -> Planned:
+    snapshot = table.snapshot
+    assert snapshot is not None
+    contents = table.read(snapshot.manifest_list)
+    manifests = _fast(lambda: read_manifest_list(contents).entries())
+    if any(manifest.content != _DATA for manifest in manifests):
+        return _plan_by_library(table, fields, pruner)
+    entries = list(_entries(table, manifests))
+    return _fast(lambda: Planned(table, fields, tuple(_live(entries, pruner))))
+
+
+def _live(manifests: Sequence[tuple[Any, Any]], pruner: Pruner) -> Iterator[str]:
+    for manifest, entries in manifests:
+        for entry in entries:
+            if entry.status != _GONE and pruner.may_hold(entry.data_file, manifest.partition_spec_id):
+                yield entry.data_file.file_path
 
 
 def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
@@ -98,7 +153,8 @@ def _entries(table: StoredTable, manifests: Sequence[Any]) -> Iterator[tuple[Any
         with ThreadPoolExecutor() as pool:
             read = list(pool.map(table.read, new))
     for location, contents in zip(new, read, strict=True):
-        known[location] = _known.put(location, read_manifest_entries(contents).entries())
+        entries = _fast(lambda bytes_: read_manifest_entries(bytes_).entries(), contents)
+        known[location] = _known.put(location, entries)
     for manifest in manifests:
         yield manifest, known[manifest.manifest_path]
 
@@ -128,10 +184,40 @@ class _Known:
 _known = _Known(MOST_KNOWN)
 
 
-def _plan_with_deletes(table: StoredTable, fields: tuple[Field, ...]) -> Planned:
+@dataclass(frozen=True)
+class _Value:
+    """A partition's value, as `pyiceberg_core.manifest` has it."""
+
+    of: Any
+
+    def value(self) -> Any:
+        return self.of
+
+
+@dataclass(frozen=True)
+class _File:
+    """What `Pruner` looks at, of a data file as pyiceberg has it."""
+
+    partition: Sequence[_Value | None]
+    lower_bounds: Mapping[int, bytes]
+    upper_bounds: Mapping[int, bytes]
+
+    @staticmethod
+    def of(file: "DataFile") -> "_File":
+        values = [file.partition[position] for position in range(len(file.partition))]
+        partition = [None if value is None else _Value(value) for value in values]
+        return _File(partition, file.lower_bounds or {}, file.upper_bounds or {})
+
+
+def _plan_by_library(table: StoredTable, fields: tuple[Field, ...], pruner: Pruner) -> Planned:
+    """Pyiceberg reads every manifest, and knows of deleted rows."""
     from pipeline.sink.planning import data_files
 
-    tasks = list(data_files(table.iceberg()))
+    tasks = [
+        task
+        for task in data_files(table.iceberg())
+        if pruner.may_hold(_File.of(task.file), task.file.spec_id)
+    ]
     return Planned(
         table,
         fields,

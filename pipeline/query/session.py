@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import duckdb
 import pyarrow as pa
 
-from pipeline.errors import BadInput, BitlakeError, Unavailable
+from pipeline.errors import BadConfiguration, BadInput, BitlakeError, Unavailable
+from pipeline.sink.failures import final_words
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO
@@ -85,10 +86,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (duckdb.IOException, duckdb.HTTPException, OSError) as error:
-        raise Unavailable(
-            f"a data file can't be read: {_first_line(error)}",
-            next_step=_REACHABLE,
-        ) from error
+        raise _unreadable(error, _first_line(error)) from error
     except duckdb.OutOfMemoryException as error:
         raise BitlakeError(
             f"the query needs more memory than it may use: {_first_line(error)}",
@@ -102,10 +100,15 @@ def _explained() -> Iterator[None]:
 
 def _explain_remote(error: duckdb.Error) -> NoReturn:
     """DuckDB's base class comes only where Python code that it called failed: our reading of remote files."""
-    raise Unavailable(
-        f"a data file can't be read: {str(error).strip().rpartition(chr(10))[2]}",
-        next_step=_REACHABLE,
-    ) from error
+    raise _unreadable(error, str(error).strip().rpartition(chr(10))[2]) from error
+
+
+def _unreadable(error: Exception, told: str) -> BitlakeError:
+    """A file that is gone may have expired since the question began: asking again helps."""
+    found = final_words(str(error))
+    if found is None or found.gone:
+        return Unavailable(f"a data file can't be read: {told}", next_step=_REACHABLE)
+    return BadConfiguration(f"a data file can't be read, {found.what}: {told}", next_step=found.next_step)
 
 
 def _with_plain_sums(relation: duckdb.DuckDBPyRelation) -> pa.Table:

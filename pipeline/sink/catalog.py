@@ -23,8 +23,10 @@ from pyiceberg.exceptions import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import (
     retry,
+    retry_if_exception,
     retry_if_exception_type,
     stop_after_attempt,
     wait_fixed,
@@ -32,6 +34,8 @@ from tenacity import (
 )
 
 from pipeline.errors import BadConfiguration, Refused, Unavailable
+from pipeline.sink.avro_readers import mend_readers
+from pipeline.sink.failures import Final, final, unopened
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -42,9 +46,20 @@ TRANSIENT: tuple[type[Exception], ...] = (
     ServerError,
     TooManyRequestsError,
     DBAPIError,
+    PoolTimeout,
     OSError,
 )
-"""Errors of a catalog or an object store after which trying again can help (requests' are OSErrors)."""
+"""Errors of a catalog or an object store after which trying again may help (requests' are OSErrors): see
+`may_pass`."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether trying again can help: no connection, a time-out, a server that is busy or has failed.
+
+    Permissions, tables and files that are missing, and names that are too long do not mend themselves.
+    """
+    return isinstance(error, TRANSIENT) and final(error) is None
+
 
 _BUSY = (NoSuchNamespaceError, ServerError, ServiceUnavailableError, TooManyRequestsError)
 
@@ -73,6 +88,11 @@ _DURABLE = "pipeline.sink.durable.DurableFileIO"
 _REST = "pipeline.sink.rest.TimedRestCatalog"
 
 
+def _may_be_raced(error: BaseException) -> bool:
+    """SQLite, and PostgreSQL, tell one of two that create a table at once that it is there already."""
+    return isinstance(error, DBAPIError) and (may_pass(error) or "already exists" in str(error))
+
+
 def open_catalog(config: Mapping[str, str]) -> Catalog:
     """Open the catalog of lake.yaml.
 
@@ -83,6 +103,7 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
         BadConfiguration: the section can't be understood, or the catalog refuses the credentials.
         Unavailable: nothing answers at the catalog's address.
     """
+    mend_readers()
     properties = {key: str(value) for key, value in config.items() if value is not None}
     name = properties.pop("name", "lake")
     properties.setdefault("py-io-impl", _DURABLE)
@@ -109,7 +130,7 @@ def open_catalog(config: Mapping[str, str]) -> Catalog:
 
 
 @retry(
-    retry=retry_if_exception_type(DBAPIError), stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True
+    retry=retry_if_exception(_may_be_raced), stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True
 )
 def _load(name: str, properties: dict[str, str]) -> Catalog:
     """Load a catalog; again if another process created its database tables at the same moment."""
@@ -132,12 +153,13 @@ def _make_sqlite_folder(uri: str) -> None:
             next_step="write sqlite:///path/to/catalog.db or postgresql+psycopg2://user@host/database",
         ) from error
     if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        with explained(uri):
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn what pyiceberg and its drivers raise when nothing answers into errors that say what to do next."""
+    """Turn what pyiceberg and its drivers raise into errors that say whether to wait, or else what to do."""
     try:
         yield
     except _REFUSED as error:
@@ -151,6 +173,8 @@ def explained(where: str) -> Iterator[None]:
             next_step="stop what dropped it; if that was meant, remove the state and load the data again",
         ) from error
     except TRANSIENT as error:
+        if (found := final(error) or unopened(error, _sqlite_file(where))) is not None:
+            raise _final(found, error, where) from error
         raise Unavailable(
             f"the catalog or its warehouse does not answer: {_first_line(error)}",
             next_step=f"check that {_without_password(where)} can be reached and written, then try again",
@@ -160,6 +184,20 @@ def explained(where: str) -> Iterator[None]:
             f"the catalog can't do what was asked: {_first_line(error)}",
             next_step="check catalog.uri and catalog.warehouse: the catalog answers, and does not know them",
         ) from error
+
+
+def _final(found: Final, error: Exception, where: str) -> BadConfiguration | Refused:
+    kind = Refused if found.gone else BadConfiguration
+    message = f"the catalog or its warehouse can't be used, {found.what}: {_first_line(error)}"
+    return kind(message, next_step=f"{found.next_step} ({_without_password(where)})")
+
+
+def _sqlite_file(where: str) -> str | None:
+    try:
+        url = make_url(where)
+    except ArgumentError:
+        return None
+    return url.database if url.get_backend_name() == "sqlite" else None
 
 
 def _first_line(error: Exception) -> str:

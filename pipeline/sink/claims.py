@@ -56,7 +56,7 @@ def claim(
 
     Raises:
         Fenced: another writer claims the dataset at the same time.
-        Exception: one of `TRANSIENT`, if the catalog did not answer.
+        Exception: one that `may_pass`, if the catalog did not answer.
     """
     first = next(iter(tables))
     writer = {WRITER: tenant.holder, CLAIM: uuid.uuid4().hex}

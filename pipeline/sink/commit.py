@@ -17,14 +17,14 @@ from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate, SetSnap
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_random_exponential,
 )
 
 from pipeline.errors import Refused
 from pipeline.retries import repeat
-from pipeline.sink.catalog import TRANSIENT
+from pipeline.sink.catalog import may_pass
 from pipeline.sink.epoch import DATASET, EPOCH, FLINK, WRITE
 from pipeline.sink.ledger import (
     CLAIM,
@@ -92,7 +92,7 @@ class SnapshotCommit:
             Fenced: another writer has taken the dataset.
             Refused: the table does not hold the predecessor.
             Replaced: someone dropped the table and created another of its name.
-            Exception: one of `TRANSIENT`, if the catalog did not answer, or others kept winning, every time.
+            Exception: one that `may_pass`, if the catalog did not answer, or others kept winning, every time.
         """
         retrying = persistent().copy(before_sleep=self._log)
         return repeat(retrying, self._try, _Once(self._table))
@@ -274,7 +274,7 @@ class ClaimCommit(SnapshotCommit):
 def persistent() -> Retrying:
     """Tries again what others keep from being committed, or what the catalog does not answer to."""
     return Retrying(
-        retry=retry_if_exception_type(TRANSIENT),
+        retry=retry_if_exception(may_pass),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.02, max=2),
         reraise=True,

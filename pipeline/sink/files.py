@@ -1,6 +1,7 @@
 """Data files: rows to Parquet, with the statistics by which readers skip files."""
 
 import logging
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,13 +17,12 @@ from pyiceberg.io.pyarrow import (
     parquet_path_to_id_mapping,
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
-from pyiceberg.partitioning import PartitionKey
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
 from pipeline.faults import reach
 from pipeline.sink.durable import sync
-from pipeline.sink.partitions import split
+from pipeline.sink.partitions import LONGEST_PATH, Partition, split
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ _BATCH_ROWS = 16_384
 """Rows that Arrow encodes at a time."""
 _RISING = frozenset(("system_from", "system_to", "source_offset", "closed_by_offset"))
 _FIELD_ID = b"PARQUET:field_id"
+_FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,23 @@ def write_rows(table: Table, chunks: Iterable[pa.Table], name: FileName, kind: s
     ids = {field.name: field.field_id for field in schema.fields}
     numbered = (_with_field_ids(chunk, ids) for chunk in chain([first], filled))
     for number, (key, part) in enumerate(_split(numbered, table)):
-        location = table.location_provider().new_data_location(name.path(kind, number), key)
+        location = _location(table, name.path(kind, number), key)
         reach("before-data-file")
         yield write_file(table, part, location, key)
         reach("after-data-file")
 
 
-def _split(
-    chunks: Iterator[pa.Table], table: Table
-) -> Iterator[tuple[PartitionKey | None, Iterator[pa.Table]]]:
+def _location(table: Table, name: str, key: Partition | None) -> str:
+    """Where a file goes: in folders that tell its partition, if that does not make a path too long.
+
+    Readers take partitions from manifests, never from paths.
+    """
+    provider: Any = table.location_provider()
+    short = key is None or len(key.to_path()) <= LONGEST_PATH
+    return str(provider.new_data_location(name, key if short else None))
+
+
+def _split(chunks: Iterator[pa.Table], table: Table) -> Iterator[tuple[Partition | None, Iterator[pa.Table]]]:
     if table.spec().is_unpartitioned():
         yield None, chunks
         return
@@ -105,7 +114,7 @@ def _plain(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema(fields)) if fields != list(rows.schema) else rows
 
 
-def write_file(table: Table, chunks: Iterator[pa.Table], location: str, key: PartitionKey | None) -> DataFile:
+def write_file(table: Table, chunks: Iterator[pa.Table], location: str, key: Partition | None) -> DataFile:
     """Write one Parquet file and describe it with the statistics of its footer; at least one chunk."""
     footers: list[pq.FileMetaData] = []
     first = next(chunks)
@@ -182,7 +191,7 @@ def _with_field_ids(rows: pa.Table, ids: dict[str, int]) -> pa.Table:
 
 
 def _describe(
-    table: Table, footer: pq.FileMetaData, location: str, size: int, key: PartitionKey | None
+    table: Table, footer: pq.FileMetaData, location: str, size: int, key: Partition | None
 ) -> DataFile:
     schema = table.schema()
     statistics = data_file_statistics_from_parquet_metadata(
@@ -190,6 +199,7 @@ def _describe(
         stats_columns=compute_statistics_plan(schema, table.properties),
         parquet_column_mapping=parquet_path_to_id_mapping(schema),
     )
+    _cut_upper_bounds(statistics.column_aggregates.values())
     fields = statistics.to_serialized_dict()
     for field_id in _unbounded(footer, {field.name: field.field_id for field in schema.fields}):
         fields["lower_bounds"].pop(field_id, None)
@@ -201,6 +211,26 @@ def _describe(
         partition=key.partition if key else Record(),
         **fields,
     )
+
+
+def _cut_upper_bounds(bounds: Iterable[Any]) -> None:
+    """Cut the upper bounds of long text, which pyiceberg raises to half a surrogate pair behind U+D7FF."""
+    for bound in bounds:
+        if isinstance(bound.current_max, str) and bound.trunc_length is not None:
+            bound.current_max = upper_text(bound.current_max, bound.trunc_length)
+
+
+def upper_text(text: str, most: int) -> str | None:
+    """The least text of at most so many characters that is not before `text`; None: there is none."""
+    if len(text) <= most:
+        return text
+    for last in range(most - 1, -1, -1):
+        following = ord(text[last]) + 1
+        if following == _FIRST_SURROGATE:
+            following = _LAST_SURROGATE + 1
+        if following <= sys.maxunicode:
+            return text[:last] + chr(following)
+    return None
 
 
 def _unbounded(footer: pq.FileMetaData, ids: dict[str, int]) -> Iterator[int]:

@@ -7,6 +7,9 @@ from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.manifest import DataFileContent, ManifestEntry
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner, Table
 
+from pipeline.sink.avro_readers import mend_readers
+
+mend_readers()
 _ALL = AlwaysTrue()
 
 

@@ -21,11 +21,12 @@ from pipeline.sink.commit import persistent
 from pipeline.sink.conventions import DATASET, JSON, KEY, MODE, TABLE
 from pipeline.sink.dead_letter_table import ADDED, DEAD_LETTERS, DOCS
 from pipeline.sink.flink_positions import POSITIONS
-from pipeline.sink.partitions import partition_spec
+from pipeline.sink.partitions import partition_spec, path_properties, same_partitions
 from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of, to_iceberg, widens
 
 Mode = Literal["append", "upsert"]
 
+_UNSET = {JSON: "[]"}
 _ELSEWHERE = "load the data as another dataset: one with another name and table in lake.yaml"
 BASE_PROPERTIES = {
     "format-version": "2",
@@ -85,6 +86,7 @@ def create_table(catalog: Catalog, table: TableSchema, options: TableOptions) ->
         MODE: options.mode,
         KEY: json.dumps([column.name for column in table.key]),
         JSON: _json_columns(table),
+        **path_properties(spec, schema),
     }
     return _create(catalog, table.identifier, schema, spec, properties)
 
@@ -186,7 +188,7 @@ def check_table(table: TableSchema, existing: Table, options: TableOptions) -> N
             f"put the mode back, or {_ELSEWHERE}",
         )
     schema = existing.schema()
-    if not existing.spec().compatible_with(_spec(table, schema, options)):
+    if not same_partitions(existing.spec(), _spec(table, schema, options)):
         _refuse(
             table,
             f"it is partitioned by {existing.spec()}, lake.yaml's partition_by says otherwise",
@@ -266,7 +268,7 @@ def read_back(table: TableSchema, existing: Table) -> TableSchema:
 
 
 def needs_evolution(table: TableSchema, existing: Table) -> bool:
-    """Whether the table lacks columns of the schema, or has them narrower or under another path."""
+    """Whether columns of the schema are missing, narrower or under another path, or properties are others."""
     schema = existing.schema()
     known = {field.name: field for field in schema.fields}
     return any(
@@ -274,7 +276,7 @@ def needs_evolution(table: TableSchema, existing: Table) -> bool:
         or known[column.name].field_type != to_iceberg(column.type)
         or known[column.name].doc != doc_of(column.path)
         for column in _written(table)
-    ) or existing.properties.get(JSON, "[]") != _json_columns(table, existing)
+    ) or bool(_new_properties(table, existing))
 
 
 def evolve(table: TableSchema, existing: Table) -> None:
@@ -291,6 +293,7 @@ def evolve(table: TableSchema, existing: Table) -> None:
                 wanted = to_iceberg(column.type)
                 field = known.get(column.name)
                 if field is None:
+                    _refuse_partition_name(table, column, existing)
                     update.add_column((column.name,), wanted, doc=doc_of(column.path))
                     update.move_before((column.name,), "valid_from")
                     continue
@@ -298,8 +301,29 @@ def evolve(table: TableSchema, existing: Table) -> None:
                     _refuse_type(table, column, field)
                 if field.field_type != wanted or field.doc != doc_of(column.path):
                     update.update_column((column.name,), wanted, doc=doc_of(column.path))
-        if existing.properties.get(JSON, "[]") != (listed := _json_columns(table, existing)):
-            transaction.set_properties({JSON: listed})
+        if properties := _new_properties(table, existing):
+            transaction.set_properties(properties)
+
+
+def _new_properties(table: TableSchema, existing: Table) -> dict[str, str]:
+    """Properties of the table that are to be others."""
+    wanted = {JSON: _json_columns(table, existing), **path_properties(existing.spec(), existing.schema())}
+    return {
+        name: value
+        for name, value in wanted.items()
+        if existing.properties.get(name, _UNSET.get(name)) != value
+    }
+
+
+def _refuse_partition_name(table: TableSchema, column: Column, existing: Table) -> None:
+    """Iceberg's Java library can't read a table again of which a column and a partition share a name."""
+    names = {field.name.lower() for spec in existing.specs().values() for field in spec.fields}
+    if column.name.lower() in names:
+        _refuse(
+            table,
+            f"its partitions have the name of the new column '{column.name}'",
+            f"declare the column under another name: {{path: {'.'.join(column.path)}, type: {column.type}}}",
+        )
 
 
 def _can_hold(field: NestedField, column: Column) -> bool:

@@ -91,6 +91,7 @@ def test_text_that_is_not_yaml(text: str, line: int, message: str, fix: str) -> 
 
 CROSS = [
     ("    valid_to: effective.from", 6, "valid_from has the same path", "own path"),
+    ("    partition_by: [year(valid_from), month(valid_from)]", 6, "cut one column by time", "the finer one"),
     ("    columns:\n      c: {path: isin, type: long}\n      d: {path: isin, type: long}", 8, "already reads", "keep one"),
     ("    columns: {Valid_To: date}", 6, "taken by bitlake's own columns", "valid_to_: {path: Valid_To"),
     ("    columns:\n      coupon: long\n      Coupon: long", 8, "by case only", "another name"),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.decode import Decoder
+from pipeline.decode.explain import explain
 from pipeline.decode.layout import Code
 from tests.unit.decode.reading import column, dataset, decode, options, records
 
@@ -158,3 +159,31 @@ def test_a_misfit_does_not_matter_to_a_delete() -> None:
     decoder = Decoder(dataset(column("c", "long")), options())
     (record,) = records(decode(decoder, '{"k":"a","v":"2024-01-01","op":"delete","c":"x"}'), decoder.schema)
     assert (record.code, record.operation, record.given) == (Code.OK, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "widths", "least"),
+    [
+        ("int", [10], -(2**31) + 8),
+        ("long", [10], -(2**63) + 8),
+        ("long", [1, 1000], -(2**63) + 808),
+        ("decimal(3,0)", [10], -990),
+        ("decimal(2,0)", [1000], 0),
+        ("decimal(38,0)", [10], -(10**38) + 10),
+        ("decimal(38,0)", [], -(10**38) + 1),
+    ],
+)
+def test_a_number_too_small_to_be_truncated_is_a_dead_letter(
+    kind: str, widths: list[int], least: int
+) -> None:
+    truncated = tuple(("c", width) for width in widths)
+    decoder = Decoder(dataset(column("c", kind)), options(truncated=truncated))
+    spelled = [str(least), str(least - 1), f'"{least}"', f'"{least - 1}"']
+    batch = decode(decoder, *(f'{{"k":"a","v":"2024-01-01","c":{text}}}' for text in spelled))
+    too_small = Code.UNPARTITIONED if widths else Code.PRECISION
+    texts = [Code.OK, too_small] if "decimal" in kind else [Code.WRONG_TYPE] * 2
+    assert [Code(code) for code in batch.status] == [Code.OK, too_small, *texts]
+    if widths:
+        _, reason, advice = explain(batch, 1)
+        assert "d.c: a number too small to be truncated for its partition, at byte" in reason
+        assert "bucket" in advice

@@ -201,3 +201,30 @@ def test_what_is_wrong_with_a_catalog_is_told_by_pyiceberg(tmp_path, damage):
 
     with pytest.raises(Asked):
         Tables({"type": "sql", "uri": f"sqlite:///{database}"}, ask).find("ref.bonds")
+
+
+class PanicException(BaseException):
+    """As pyo3's, by name."""
+
+
+@pytest.mark.parametrize("error", [PanicException("called `Result::unwrap()`"), ValueError("bad manifest")])
+def test_where_the_fast_reader_fails_pyiceberg_reads(table, monkeypatch, error) -> None:
+    shape = Shape.of(StoredTable.of(table))
+    conditions = [Condition("system_from", "<=", system_us(20))]
+    wanted = sorted(plan(StoredTable.of(table), shape.fields, conditions).files)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.query.scan.read_manifest_list", fail)
+    assert sorted(plan(StoredTable.of(table), shape.fields, conditions).files) == wanted
+    assert 0 < len(wanted) < len(plan(StoredTable.of(table), shape.fields).files)
+
+
+def test_what_ends_a_process_is_not_taken_for_a_panic(table, monkeypatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.query.scan.read_manifest_list", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        plan(StoredTable.of(table), Shape.of(StoredTable.of(table)).fields)

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from pyiceberg.expressions import And, EqualTo, GreaterThan, LessThanOrEqual
 
 from pipeline.sink import open_catalog
-from pipeline.sink.files import ROW_GROUP_ROWS
+from pipeline.sink.files import ROW_GROUP_ROWS, upper_text
 from tests import lakes
 
 
@@ -60,3 +61,20 @@ def test_no_value_in_a_column_is_no_error(tmp_path: Path) -> None:
     schema = sink.open(lakes.dataset("bonds", *values), mode="append", partition_by=[])
     sink.commit(sink.write(lakes.epoch(schema, 1, opened=[{"isin": "A"}])))
     assert lakes.read(sink, schema.parent)[0]["c0"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "upper"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "abd"),
+        ("ab\ud7ffx", 3, "ab\ue000"),
+        ("a\U0010ffff\U0010ffffx", 3, "b"),
+        ("\U0010ffff" * 4, 3, None),
+        ("\ud7ff\U0010ffffx", 2, "\ue000"),
+        ("", 3, ""),
+    ],
+)
+def test_upper_bounds_are_text(text: str, most: int, upper: str | None) -> None:
+    assert upper_text(text, most) == upper
+    assert upper is None or (upper.encode() >= text.encode() and len(upper) <= most)
