@@ -69,7 +69,7 @@ def infer(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> None:
     """Write a lake.yaml whose key, times, columns and children are inferred from data, with the reasons."""
-    from pipeline.config.infer import dataset_text, lake_text, propose, read_sample
+    from pipeline.infer import dataset_text, lake_text, propose, read_sample
 
     sample = read_sample(file, records)
     proposal = propose(sample, name)

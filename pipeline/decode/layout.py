@@ -61,7 +61,8 @@ C_WIDTH: Final = 3
 C_FIRM: Final = 4
 C_LOOSE: Final = 5
 C_LABEL: Final = 6
-C_FIELDS: Final = 7
+C_TRUNCATE: Final = 7
+C_FIELDS: Final = 8
 
 # Of frames, by depth, ...: containers that are open
 F_KIND: Final = 0

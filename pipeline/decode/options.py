@@ -17,6 +17,8 @@ class DecodeOptions:
         operation: path of the operation, if the dataset has one.
         dated: valid time is a date; timestamps are taken as their UTC day.
         envelope: records are ``{"timestamp": ..., "key": ..., "value": ...}``.
+        truncate_valid: digits of valid times beyond microseconds are dropped, not refused.
+        truncated: the columns of times whose digits beyond microseconds are dropped: (arrays of the table, path).
         on_new_field: what a field without a column does.
         max_depth: objects and arrays inside each other, the record itself included.
         max_columns: of all tables together; a record that would need more is a dead letter.
@@ -28,6 +30,8 @@ class DecodeOptions:
     operation: Path | None = None
     dated: bool = False
     envelope: bool = False
+    truncate_valid: bool = False
+    truncated: frozenset[tuple[tuple[Path, ...], Path]] = frozenset()
     on_new_field: Literal["evolve", "ignore", "dead_letter"] = "evolve"
     max_depth: int = 128
     max_columns: int = 10_000

@@ -116,7 +116,8 @@ class _Builder:
             self.entries[self.at(entry, path[-1:])].refused = code
 
     def role(self, slot: int, entry: int) -> None:
-        self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot)
+        truncate = self.options.truncate_valid and slot in (VALID_FROM, VALID_TO)
+        self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot, truncate)
         self.entries[entry].actions.append(slot)
 
     def column(self, slot: int, table: int, column: Column, *, key: bool) -> None:
@@ -127,7 +128,10 @@ class _Builder:
         label = self.labels.setdefault((table, column.name), ROLES + len(self.labels))
         firm = key and table == 0
         type_ = column.type
-        self.columns[slot] = (kind, type_.precision, type_.scale, type_.width, firm, loose, label)
+        truncate = (self.dataset.tables[table].arrays, column.path) in self.options.truncated
+        self.columns[slot] = (
+            kind, type_.precision, type_.scale, type_.width, firm, loose, label, truncate
+        )  # fmt: skip
 
     def table(self, index: int, table: TableSchema, element: int, first: int) -> int:
         """Enter a table's columns; returns the slot behind them."""

@@ -1,6 +1,7 @@
 """What the configuration says of a dataset, in the decoder's terms."""
 
-from pipeline.config import DatasetConfig, ValidTime
+from pipeline.config import DatasetConfig, TimePrecision, ValidTime
+from pipeline.config.compile import truncated_columns
 from pipeline.decode.options import DecodeOptions
 
 
@@ -13,5 +14,7 @@ def decode_options(config: DatasetConfig, *, envelope: bool) -> DecodeOptions:
         operation=config.operation,
         dated=config.valid_time is ValidTime.DATE,
         envelope=envelope,
+        truncate_valid=config.time_precision is TimePrecision.TRUNCATE,
+        truncated=truncated_columns(config),
         on_new_field=config.on_new_field.value,
     )

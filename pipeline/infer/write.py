@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from pipeline.config.infer.fields import Path
-from pipeline.config.infer.proposal import Proposal, ProposedColumn, ProposedTable
-from pipeline.config.infer.sample import Sample
+from pipeline.infer.fields import Path
+from pipeline.infer.proposal import Proposal, ProposedColumn, ProposedTable
+from pipeline.infer.sample import Sample
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}

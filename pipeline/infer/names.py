@@ -2,7 +2,7 @@
 
 import re
 
-from pipeline.config.infer.fields import Path
+from pipeline.infer.fields import Path
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _KEY = {

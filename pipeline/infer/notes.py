@@ -1,9 +1,9 @@
 """Operations, and what a person should know about a sample."""
 
-from pipeline.config.infer import names
-from pipeline.config.infer.fields import Path, Table
-from pipeline.config.infer.sample import Sample
-from pipeline.config.infer.times import Time, is_inclusive
+from pipeline.infer import names
+from pipeline.infer.fields import Path, Table
+from pipeline.infer.sample import Sample
+from pipeline.infer.times import Time, is_inclusive
 
 _OPERATIONS = {"put", "patch", "delete", "terminate", "retract"}
 _FOREIGN = {

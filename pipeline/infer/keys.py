@@ -3,9 +3,9 @@
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from pipeline.config.infer import names
-from pipeline.config.infer.fields import MISSING, Field, Path, Table
-from pipeline.config.infer.types import guess
+from pipeline.infer import names
+from pipeline.infer.fields import MISSING, Field, Path, Table
+from pipeline.infer.types import guess
 
 _ENOUGH = 0.99
 _MOST = 0.8

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.infer import names
-from pipeline.config.infer.fields import Field, Path, Table
-from pipeline.config.infer.types import instant, integer_unit, time_form
+from pipeline.infer import names
+from pipeline.infer.fields import Field, Path, Table
+from pipeline.infer.types import instant, integer_unit, time_form
 
 _ENOUGH = 0.99
 _MOST = 0.8

@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count
 
-from pipeline.config.infer.fields import Path, Table, take_apart
-from pipeline.config.infer.keys import child_key, choose_key, differing_fields
-from pipeline.config.infer.notes import find_operation, sample_notes, time_notes
-from pipeline.config.infer.sample import Sample
-from pipeline.config.infer.times import choose_from, choose_to, times_of
-from pipeline.config.infer.types import Guess, guess
+from pipeline.infer.fields import Path, Table, take_apart
+from pipeline.infer.keys import child_key, choose_key, differing_fields
+from pipeline.infer.notes import find_operation, sample_notes, time_notes
+from pipeline.infer.sample import Sample
+from pipeline.infer.times import choose_from, choose_to, times_of
+from pipeline.infer.types import Guess, guess
 from pipeline.schema import RESERVED
 
 _LONGEST = 150
