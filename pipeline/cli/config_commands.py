@@ -73,6 +73,9 @@ def infer(
 
     sample = read_sample(file, records)
     proposal = propose(sample, name)
+    dropped = [f"valid times are {proposal.truncated}"] if proposal.truncated else []
+    for note in (*dropped, *proposal.refused):
+        typer.echo(f"Note: {note}", err=True)
     text = dataset_text(proposal) if only_dataset else lake_text(proposal, sample, file)
     if output is None:
         typer.echo(text, nl=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode import DecodeOptions, Decoder
+from pipeline.decode import NEVER_AHEAD, Batch, DecodeOptions, Decoder
 from pipeline.decode.layout import Code
 from pipeline.schema import Column, ColumnType, DatasetSchema, TableSchema
 
@@ -28,11 +28,11 @@ def spelled(value: Any) -> str:
     return json.dumps(value)
 
 
-def decoded_lines(decoder: Decoder, lines: Sequence[bytes]) -> Any:
-    """A batch of a decoder of these lines."""
+def decoded_lines(decoder: Decoder, lines: Sequence[bytes], latest: int = NEVER_AHEAD) -> Batch:
+    """The lines, decoded; see `Decoder.decode` for ``latest``."""
     sizes = np.array([len(line) + 1 for line in lines], np.int64)
     ends = np.cumsum(sizes) - 1
-    return decoder.decode(np.frombuffer(b"\n".join(lines) + b"\n", np.uint8), ends - sizes + 1, ends)
+    return decoder.decode(np.frombuffer(b"\n".join(lines) + b"\n", np.uint8), ends - sizes + 1, ends, latest=latest)
 
 
 def refused_by(type_: str, texts: Iterable[str]) -> dict[int, Code]:

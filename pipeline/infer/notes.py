@@ -63,6 +63,13 @@ def time_notes(times: list[Time], start: Time | None, end: Time | None) -> list[
     return notes
 
 
+def too_precise(start: Time | None, end: Time | None) -> str:
+    """Why digits of valid times are to be dropped, or nothing."""
+    times = [time for time in (start, end) if time and time.precise]
+    told = (f"{time.precise:,} of {time.known:,} in '{'.'.join(time.path)}'" for time in times)
+    return f"more precise than a microsecond: {', '.join(told)}; digits beyond are dropped" if times else ""
+
+
 def sample_notes(sample: Sample) -> list[str]:
     """What may surprise about the lines."""
     notes: list[str] = []

@@ -106,7 +106,7 @@ def _fractions(values: list[Decimal], *, why: str = "") -> Iterator[Guess]:
     if roomy <= precision:
         yield Guess(f"decimal({precision},{roomy})", places)
     if whole + scale <= _DIGITS:
-        yield Guess(f"decimal({_DIGITS},{scale})", places)
+        yield Guess(f"decimal({_DIGITS},{scale})", places)  # as many digits as there are
     if not computed:
         yield double
 
@@ -148,8 +148,13 @@ def _mostly(form: re.Pattern[str], values: list[str], other: re.Pattern[str] | N
 
 
 def _offsets(distinct: list[str]) -> str:
-    lacking = any(not _OFFSET.fullmatch(text) for text in distinct)
+    lacking = any(not DATE.fullmatch(text) and not has_offset(text) for text in distinct)
     return "no offset (Z, +01:00): taken as UTC" if lacking else ""
+
+
+def has_offset(text: str) -> bool:
+    """Whether a text that is a timestamp has an offset."""
+    return _OFFSET.fullmatch(text) is not None
 
 
 def _odd_ones(what: str, type_: str, refused: dict[int, Code], counts: Counter[str]) -> str:
