@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.decode import Decoder
 from pipeline.decode.layout import Code
-from tests.unit.decode.reading import column, dataset, decode, options, records
+from tests.unit.decode.reading import child, column, dataset, decode, options, records
 
 DAY = 86_400_000_000
 
@@ -158,3 +158,27 @@ def test_a_misfit_does_not_matter_to_a_delete() -> None:
     decoder = Decoder(dataset(column("c", "long")), options())
     (record,) = records(decode(decoder, '{"k":"a","v":"2024-01-01","op":"delete","c":"x"}'), decoder.schema)
     assert (record.code, record.operation, record.given) == (Code.OK, 2, 0)
+
+
+FINER = '"1969-12-31T23:59:59.9999999Z"'
+
+
+def test_digits_beyond_microseconds_are_dropped_only_where_a_column_says_so() -> None:
+    rows = child(["rows"], [column("at", "timestamp")], column("to", "timestamp"))
+    schema = dataset(column("a", "timestamp"), column("b", "timestamp", "o.b"), children=[rows])
+    head = '{"k":"a","v":"2024-01-01"'
+    lines = (
+        f'{head},"a":{FINER},"rows":[{{"at":{FINER},"to":"2024-01-01"}}]}}',
+        f'{head},"o":{{"b":{FINER}}}}}',
+        f'{head},"rows":[{{"at":"2024-01-01","to":{FINER}}}]}}',
+        '{"k":"a","v":"2024-01-01T00:00:00.0000001Z"}',
+    )
+    decoder = Decoder(schema, options(truncated=frozenset({((), ("a",)), ((("rows",),), ("at",))})))
+    taken, *refused = records(decode(decoder, *lines), decoder.schema)
+    assert (taken.code, taken.values) == (Code.OK, {"a": -1})
+    assert [*taken.children["d__rows"]] == [(-1,)]
+    assert [(r.code, r.column) for r in refused] == [
+        (Code.TIME_FRACTION, "d.b"),
+        (Code.TIME_FRACTION, "d__rows.to"),
+        (Code.TIME_FRACTION, "valid_from"),
+    ]
