@@ -143,7 +143,7 @@ class DatasetConfig(Part):
     )
     time_precision: TimePrecision = Field(
         default=TimePrecision.EXACT,
-        description="of valid_from and valid_to: truncate drops digits beyond microseconds; exact refuses them",
+        description="of valid times: truncate drops digits beyond microseconds; exact refuses them",
     )
     valid_end: ValidEnd = ValidEnd.NEXT_CHANGE
     valid_time: ValidTime = ValidTime.TIMESTAMP

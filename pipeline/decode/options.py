@@ -18,7 +18,7 @@ class DecodeOptions:
         dated: valid time is a date; timestamps are taken as their UTC day.
         envelope: records are ``{"timestamp": ..., "key": ..., "value": ...}``.
         truncate_valid: digits of valid times beyond microseconds are dropped, not refused.
-        truncated: the columns of times whose digits beyond microseconds are dropped: (arrays of the table, path).
+        truncated: columns of times for which the same is true, as (arrays of the table, path).
         on_new_field: what a field without a column does.
         max_depth: objects and arrays inside each other, the record itself included.
         max_columns: of all tables together; a record that would need more is a dead letter.

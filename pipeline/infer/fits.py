@@ -32,7 +32,9 @@ def decoded_lines(decoder: Decoder, lines: Sequence[bytes], latest: int = NEVER_
     """The lines, decoded; see `Decoder.decode` for ``latest``."""
     sizes = np.array([len(line) + 1 for line in lines], np.int64)
     ends = np.cumsum(sizes) - 1
-    return decoder.decode(np.frombuffer(b"\n".join(lines) + b"\n", np.uint8), ends - sizes + 1, ends, latest=latest)
+    return decoder.decode(
+        np.frombuffer(b"\n".join(lines) + b"\n", np.uint8), ends - sizes + 1, ends, latest=latest
+    )
 
 
 def refused_by(type_: str, texts: Iterable[str]) -> dict[int, Code]:

@@ -61,7 +61,7 @@ def _of_envelopes(table: Table, keys: list[Any]) -> list[Field]:
 
 
 def _named_by(table: Table, name: str, values: list[Any]) -> Field | None:
-    """The field that a member of the envelopes' keys names, by its path or its last name, if it has its values."""
+    """The field that a member of the envelopes' keys names, if it has the same values."""
     fitting = [
         field
         for field in table.fields.values()
@@ -79,7 +79,9 @@ def _agree(field: Field, values: list[Any]) -> bool:
     """Whether a field has the same scalars: 1 and "1" are the same key."""
     if not field.kinds <= {str, int}:
         return False
-    equal = sum(_scalar(a) is not None and _scalar(a) == _scalar(b) for a, b in zip(field.values, values, strict=True))
+    equal = sum(
+        _scalar(a) is not None and _scalar(a) == _scalar(b) for a, b in zip(field.values, values, strict=True)
+    )
     return equal >= _ENOUGH * len(values)
 
 
@@ -115,7 +117,7 @@ def _guessed(table: Table, apart: set[Path], start: Field | None) -> tuple[list[
 
 
 def _beside(first: Field, candidates: list[Field]) -> list[Field]:
-    """Members of the same object that name the thing with it, as the venue does beside a security's number."""
+    """Members of the same object that name the thing with it, as a venue does beside an ISIN."""
     if len(first.path) < 2:
         return []
     beside = [f for f in candidates if f is not first and f.path[:-1] == first.path[:-1]]

@@ -62,7 +62,7 @@ class _Names:
 
 
 def _speakable(name: str) -> bool:
-    """Whether an array's name is made of letters, digits, _ and -: its table's name is a folder's and a part of SQL."""
+    """Whether a name is made of letters, digits, _ and -, as one of a table and its folder should be."""
     return all(letter.isalnum() or letter in "_-" for letter in name)
 
 
@@ -190,6 +190,8 @@ def _free_name(wanted: str, taken: set[str], names: _Names) -> str:
     number = 1
     while not names.free(candidate, taken):
         number += 1
-        candidate = f"{name}_{number}" if names.effective(candidate).lower() not in RESERVED else f"record_{name}"
+        candidate = (
+            f"{name}_{number}" if names.effective(candidate).lower() not in RESERVED else f"record_{name}"
+        )
     taken.add(names.effective(candidate).lower())
     return candidate

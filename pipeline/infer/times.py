@@ -115,7 +115,14 @@ def _form(texts: Iterator[str]) -> str:
 
 def choose_from(times: list[Time]) -> tuple[Time, str] | None:
     """The start of valid time and why: the field that all records have, or nearly all, or at least half."""
-    for part, named in ((_ENOUGH, True), (_MOST, True), (_ENOUGH, False), (_MOST, False), (_HALF, True), (_HALF, False)):
+    for part, named in (
+        (_ENOUGH, True),
+        (_MOST, True),
+        (_ENOUGH, False),
+        (_MOST, False),
+        (_HALF, True),
+        (_HALF, False),
+    ):
         fitting = [
             time
             for time in times
@@ -137,7 +144,8 @@ def _best(times: list[Time], *, named: bool, whole: bool) -> tuple[Time, str]:
     elif len(times) == 1:
         why = "the only time that every record has" if whole else "the only time that most records have"
     else:
-        why = f"a guess: the most likely of the times that {'every record has' if whole else 'most records have'}"
+        having = "every record has" if whole else "most records have"
+        why = f"a guess: the most likely of the times that {having}"
     return best, why + _lacking(best)
 
 

@@ -157,4 +157,3 @@ def takes_child(array: Path) -> bool:
     except ConfigErrors:
         return False
     return True
-

@@ -63,7 +63,9 @@ def _guess(field: Field) -> Guess:
             return candidate
     kinds = sorted({_KINDS[kind] for kind in field.kinds})
     several = f"{' and '.join(kinds)} in one field: kept as JSON text"
-    return Guess("json", several if len(kinds) > 1 else "numbers that no type holds exactly: kept as JSON text")
+    return Guess(
+        "json", several if len(kinds) > 1 else "numbers that no type holds exactly: kept as JSON text"
+    )
 
 
 def _candidates(field: Field) -> Iterator[Guess]:
@@ -112,7 +114,7 @@ def _fractions(values: list[Decimal], *, why: str = "") -> Iterator[Guess]:
 
 
 def _text(values: list[str], counts: Counter[str]) -> Guess:
-    """The type of texts: that which most of them look like, if it refuses none; else text, and which are odd."""
+    """The type that most texts look like, if it refuses none; else text, with which are odd."""
     likely = _likely(sorted(set(values)), values)
     if likely is None:
         return Guess("string")
@@ -136,7 +138,9 @@ def _likely(distinct: list[str], values: list[str]) -> tuple[str, list[Guess]] |
     if _mostly(_TIME, values) or (_mostly(DATE, values, _TIME)):
         return "times", [Guess("timestamp", _offsets(distinct))]
     if _mostly(_FRACTION, values, _INTEGER) and any(map(_FRACTION.fullmatch, distinct)):
-        numbers = [Decimal(text) for text in distinct if _FRACTION.fullmatch(text) or _INTEGER.fullmatch(text)]
+        numbers = [
+            Decimal(text) for text in distinct if _FRACTION.fullmatch(text) or _INTEGER.fullmatch(text)
+        ]
         guesses = _fractions(numbers, why="numbers in text, ")
         return "numbers with a fraction", [found for found in guesses if found.type != "double"]
     return None

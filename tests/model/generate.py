@@ -231,6 +231,8 @@ def _put_fields(choose: Chooser, entry: Entry, document: Json) -> None:
         new = path not in declared
         rare = 5 if new and entry["on_new_field"] == "dead_letter" else 1
         if chance(choose, 2) and (rare == 1 or chance(choose, 12)):
+            if path == "terms.priced" and "time_precision" in entry["columns"].get("priced", ()):
+                values = [*values, "2024-01-01T00:00:00.000000999Z"]
             _set(document, path, pick(choose, values[:1] if new and path in _UNDECLARED_UNSAFE else values))
     for child in entry.get("children", ()):
         if not chance(choose, 3):

@@ -117,7 +117,9 @@ def convert(column: Column, given: Json) -> Any:
             raise Rejected("flatten", f"{column.name}: not an array")
         return given.text
     if column.truncate and column.type.name == "timestamp":
-        return in_years(instant(given.value, truncate=True)) if isinstance(given.value, str) else _refuse(column)
+        return (
+            in_years(instant(given.value, truncate=True)) if isinstance(given.value, str) else _refuse(column)
+        )
     try:
         return _CONVERTERS[column.type.name](column.type, given.value)
     except _Misfit as error:

@@ -118,7 +118,9 @@ def test_digits_beyond_microseconds_are_dropped_where_the_dataset_says_so(text: 
 
 def test_valid_times_are_dropped_towards_the_past() -> None:
     value = json.dumps({"k": "K", "at": -1}).encode()
-    (row,) = run(Record(value, 1), valid_unit="ns", valid_time="timestamp", time_precision="truncate").history()
+    (row,) = run(
+        Record(value, 1), valid_unit="ns", valid_time="timestamp", time_precision="truncate"
+    ).history()
     assert row.valid_from == -1
 
 

@@ -121,7 +121,10 @@ def test_records_too_far_ahead_make_no_columns_and_are_told() -> None:
     ("members", "advice"),
     [
         ('"v":"2024-01-01T00:00:00.0000001Z"', "set time_precision: truncate in the dataset"),
-        ('"v":"2024-01-01","t":"2024-01-01T00:00:00.0000001Z"', "declare the column with time_precision: truncate"),
+        (
+            '"v":"2024-01-01","t":"2024-01-01T00:00:00.0000001Z"',
+            "declare the column with time_precision: truncate",
+        ),
     ],
 )
 def test_times_that_are_too_precise_say_how_they_are_taken(members: str, advice: str) -> None:
