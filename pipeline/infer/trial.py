@@ -20,7 +20,7 @@ from pipeline.infer.fits import decoded_lines, spelled
 from pipeline.infer.proposed import Proposal, ProposedTable
 from pipeline.infer.sample import Sample
 from pipeline.infer.types import Guess
-from pipeline.infer.write import dataset_text
+from pipeline.infer.write import dataset_text, one_line
 
 _BLOCK = 32_768
 _MOST_ROUNDS = 20
@@ -112,7 +112,7 @@ def _told(outcome: _Outcome) -> Iterator[str]:
     several = outcome.reasons.most_common()
     for reason, count in several[:_MOST_KINDS]:
         what = "a dead letter" if count == 1 else "dead letters"
-        yield f"{count:,} of {outcome.lines:,} lines would become {what}: {reason}"
+        yield f"{count:,} of {outcome.lines:,} lines would become {what}: {one_line(reason)}"
     if rest := several[_MOST_KINDS:]:
         total = sum(count for _, count in rest)
         yield f"{total:,} more would become dead letters for {len(rest):,} other reasons"

@@ -43,7 +43,7 @@ def dataset_text(proposal: Proposal) -> str:
 def _dataset(proposal: Proposal) -> Iterator[str]:
     table = proposal.table
     for note in (*proposal.notes, *proposal.refused):
-        yield f"  # {_one_line(note)}"
+        yield f"  # {one_line(note)}"
     yield f"  - name: {proposal.name}"
     yield f"    table: lake.{proposal.name}"
     yield _commented(f"    key: {_list(table.key)}", table.key_why)
@@ -97,10 +97,10 @@ def _column(column: ProposedColumn, indent: str) -> str:
 
 
 def _commented(text: str, why: str) -> str:
-    return f"{text.ljust(48)} # {_one_line(why)}" if why else text
+    return f"{text.ljust(48)} # {one_line(why)}" if why else text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A text that may hold names from the data, as a comment can."""
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
