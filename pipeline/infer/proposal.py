@@ -114,8 +114,8 @@ def _table(
 ) -> ProposedTable:
     taken = {above.effective("position").lower()}
     columns = _columns(table, key, roles, taken, above)
-    names = {column.path: column.name for column in columns}
-    key_names = [names.get(path, "__".join(path)) for path in key] or ["position"]
+    declared_as = {column.path: column.name for column in columns}
+    key_names = [declared_as.get(path, "__".join(path)) for path in key] or ["position"]
     arrays = {array: names for array in table.arrays if (names := above.below(array, key_names))}
     columns += [
         ProposedColumn(

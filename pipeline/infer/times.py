@@ -75,8 +75,8 @@ def _time(field: Field) -> Time | None:
     numbers = [value for value in field.present if type(value) is int]
     if numbers and len(numbers) >= enough and (named or "timestamp" in names.words(field.path)):
         unit = integer_unit(numbers)
-        time = _judged(field, unit) if unit else None
-        return time if time and time.known >= enough else None
+        counted = _judged(field, unit) if unit else None
+        return counted if counted and counted.known >= enough else None
     return None
 
 

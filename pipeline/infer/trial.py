@@ -148,9 +148,14 @@ def takes_child(array: Path) -> bool:
     """Whether lake.yaml takes an array as a child."""
     # no member is named like the key here: names that would meet are another matter
     apart = [["\t", "key"], ["\t", "from"]]
-    child = {"path": list(array)}
-    dataset = {"name": "d", "table": "t.d", "columns": {"k": {"path": apart[0], "type": "string"}}}
-    dataset |= {"key": [apart[0]], "valid_from": apart[1], "children": [child]}
+    dataset = {
+        "name": "d",
+        "table": "t.d",
+        "columns": {"k": {"path": apart[0], "type": "string"}},
+        "key": [apart[0]],
+        "valid_from": apart[1],
+        "children": [{"path": list(array)}],
+    }
     text = spelled({"datasets": [dataset]})  # JSON is YAML
     try:
         parse_config(text, base=FilePath("/"), environ={})
