@@ -116,13 +116,13 @@ def test_infer_from_standard_input_with_a_name() -> None:
 
 def test_infer_says_what_would_be_refused_and_what_is_dropped(folder: Path) -> None:
     nanoseconds = "2024-01-01T00:00:00.123456789Z"
-    records = [{"isin": "A", "from": nanoseconds}, {"isin": None, "from": nanoseconds}]
+    records = [{"isin": isin, "from": nanoseconds} for isin in ("A", "B", None, "D", "E")]
     (folder / "b.jsonl").write_text("\n".join(map(json.dumps, records)))
     result = CliRunner().invoke(app, ["infer", "b.jsonl"], catch_exceptions=False)
-    told = "1 of 2 lines would become a dead letter: key: b.isin: a key column is missing or null"
+    told = "1 of 5 lines would become a dead letter: b.isin: a key column is missing or null"
     assert f"Note: {told}\n" in result.stderr
     assert f"  # {told}\n" in result.stdout
-    assert "Note: valid times are more precise than a microsecond: 2 of 2 in 'from'" in result.stderr
+    assert "Note: valid times are more precise than a microsecond: 5 of 5 in 'from'" in result.stderr
     assert "time_precision: truncate" in result.stdout
 
 

@@ -35,7 +35,7 @@ SHAPE = [
     ("    valid_end: always", 6, 16, "datasets[0].valid_end", "not one of", "next_change or forever"),
     ("    valid_unit: sec", 6, 17, "datasets[0].valid_unit", "not one of", "use s, ms, us or ns"),
     ("    time_precision: round", 6, 21, "datasets[0].time_precision", "not one of", "exact or truncate"),
-    ("    columns:\n      a: {type: string, time_precision: truncate}", 7, 26, "datasets[0].columns.a.time_precision",
+    ("    columns:\n      a: {type: string, time_precision: truncate}", 7, 25, "datasets[0].columns.a.time_precision",
      "only a timestamp has digits to drop", "declare the column as timestamp"),
     ("    state_ttl: 30", 6, 16, "datasets[0].state_ttl", "needs a unit", "30d"),
     ("    state_ttl: 30 days", 6, 16, "datasets[0].state_ttl", "'30 days' is not a duration", "30d"),
