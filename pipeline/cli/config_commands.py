@@ -69,10 +69,13 @@ def infer(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> None:
     """Write a lake.yaml whose key, times, columns and children are inferred from data, with the reasons."""
-    from pipeline.config.infer import dataset_text, lake_text, propose, read_sample
+    from pipeline.infer import dataset_text, lake_text, propose, read_sample
 
     sample = read_sample(file, records)
     proposal = propose(sample, name)
+    dropped = [f"valid times are {proposal.truncated}"] if proposal.truncated else []
+    for note in (*dropped, *proposal.refused):
+        typer.echo(f"Note: {note}", err=True)
     text = dataset_text(proposal) if only_dataset else lake_text(proposal, sample, file)
     if output is None:
         typer.echo(text, nl=False)

@@ -7,9 +7,9 @@ from pipeline.config.check_partitions import check_partitions
 from pipeline.config.compile import dataset_schema, walk
 from pipeline.config.document import Document, Steps
 from pipeline.config.mistakes import spell
-from pipeline.config.models import ChildConfig, DatasetConfig
+from pipeline.config.models import ChildConfig, DatasetConfig, TimePrecision
 from pipeline.config.values import spell_path
-from pipeline.schema import POSITION, RESERVED, Column, DatasetSchema, TableSchema
+from pipeline.schema import POSITION, RESERVED, Column, DatasetSchema, Kind, TableSchema
 
 _Read = tuple[tuple[str, ...], Steps, str]
 _COLUMN = re.compile(r"[^\x00-\x1f\"`.]{1,255}")
@@ -31,6 +31,7 @@ def check_lake(datasets: Mapping[int, DatasetConfig], dead_letters: str | None, 
         for (steps, part), table in zip(walk(dataset), schemas[index].tables, strict=True):
             _check_paths(part, base + steps, document)
             _check_key(part, base + steps, document)
+            _check_precision(part, base + steps, document)
             _check_names(part, table, base + steps, document)
         check_partitions(dataset, schemas[index], base, document)
     _check_unique(datasets, schemas, dead_letters, document)
@@ -144,6 +145,14 @@ def _check_key(part: DatasetConfig | ChildConfig, base: Steps, document: Documen
         elif column and path not in by_path:
             message = f"'{path[0]}' is a column, but the key is given by paths"
             document.report(place, message, f"write {spell_path(column.path)}")
+
+
+def _check_precision(part: DatasetConfig | ChildConfig, base: Steps, document: Document) -> None:
+    for name, column in part.columns.items():
+        if column.time_precision is TimePrecision.TRUNCATE and column.type.kind is not Kind.TIMESTAMP:
+            place = (*base, "columns", name, "time_precision")
+            message = f"'{name}' is of type {column.type}: only a timestamp has digits to drop"
+            document.report(place, message, "remove time_precision, or declare the column as timestamp")
 
 
 def _check_names(

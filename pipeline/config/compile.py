@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.config.document import Steps
-from pipeline.config.models import ChildConfig, DatasetConfig, ValidTime
+from pipeline.config.models import ChildConfig, DatasetConfig, TimePrecision, ValidTime
 from pipeline.config.partitions import PartitionField
 from pipeline.schema import POSITION, Column, ColumnType, DatasetSchema, Kind, TableSchema
 
 SCALAR = "value"
 """The column of an array of scalars."""
+Path = tuple[str, ...]
 _UNDECLARED_KEY = ColumnType(Kind.STRING)
 
 
@@ -32,6 +33,17 @@ def partition_fields(config: DatasetConfig, table: TableSchema) -> tuple[Partiti
     names = {column.name for column in (table.inherited or table.columns)}
     times = {"valid_from", "valid_to", "system_from", "system_to"}
     return tuple(field for field in config.partition_by if field.column in names | times)
+
+
+def truncated_columns(config: DatasetConfig) -> frozenset[tuple[tuple[Path, ...], Path]]:
+    """The columns of times that drop digits beyond microseconds: (arrays of the table, path)."""
+    tables = zip(walk(config), dataset_schema(config).tables, strict=True)
+    return frozenset(
+        (table.arrays, column.path)
+        for (_, part), table in tables
+        for column in part.columns.values()
+        if column.time_precision is TimePrecision.TRUNCATE
+    )
 
 
 def child_column_name(name: str, array: tuple[str, ...], taken: frozenset[str]) -> str:

@@ -52,6 +52,13 @@ class ValidUnit(StrEnum):
     NANOSECONDS = "ns"
 
 
+class TimePrecision(StrEnum):
+    """What happens to the digits of a time beyond microseconds."""
+
+    EXACT = "exact"
+    TRUNCATE = "truncate"
+
+
 class OnNewField(StrEnum):
     """What happens to a field that no column is declared for."""
 
@@ -86,6 +93,10 @@ class ColumnConfig(Part):
 
     path: Path = Field(description="where the value is; default: the column's name")
     type: Type = Field(description="such as string, long, decimal(12,6), date, timestamp, uuid or json")
+    time_precision: TimePrecision = Field(
+        default=TimePrecision.EXACT,
+        description="of a timestamp: truncate drops digits beyond microseconds; exact refuses them",
+    )
 
 
 def _columns(value: Any) -> Any:
@@ -129,6 +140,10 @@ class DatasetConfig(Part):
     valid_to: Path | None = Field(default=None, description="path; a missing or null value: none given")
     valid_unit: ValidUnit | None = Field(
         default=None, description="what integers in valid_from and valid_to count"
+    )
+    time_precision: TimePrecision = Field(
+        default=TimePrecision.EXACT,
+        description="of valid times: truncate drops digits beyond microseconds; exact refuses them",
     )
     valid_end: ValidEnd = ValidEnd.NEXT_CHANGE
     valid_time: ValidTime = ValidTime.TIMESTAMP

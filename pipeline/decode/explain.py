@@ -23,6 +23,11 @@ _DECLARE_IT = (
 )
 _TIMES = "write ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00.000000Z"
 
+_SIX_DIGITS = "write at most six fraction digits"
+_TRUNCATING = {
+    _TIME: "drop the others: set time_precision: truncate in the dataset, then replay",
+    _COLUMN: "drop the others: declare the column with time_precision: truncate, then replay",
+}
 _OPERATIONS = "use put, patch, delete, terminate or retract"
 _STAGES = {"valid_from": _TIME, "valid_to": _TIME, "operation": "operation"}
 """What refuses a member of the record's own; the others are an envelope's."""
@@ -59,7 +64,7 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
     ),
     Code.TIME_TEXT: (_TIME, "not a date or timestamp", _TIMES),
     Code.TIME_RANGE: (_TIME, "outside the years 1 to 9999", _TIMES),
-    Code.TIME_FRACTION: (_TIME, "more precise than a microsecond", "write at most six fraction digits"),
+    Code.TIME_FRACTION: (_TIME, "more precise than a microsecond", _SIX_DIGITS),
     Code.LEAP_SECOND: (
         _TIME,
         "a leap second",
@@ -147,6 +152,11 @@ class Refused:
         return len(self.status)
 
 
+def reason_of(code: Code) -> str:
+    """What is wrong, in words."""
+    return _REASONS[code][1]
+
+
 def explain(batch: Batch, index: int) -> tuple[str, str, str]:
     """Why record `index` of a batch is not a change: (stage, reason, what to do)."""
     stage, reason, advice = explain_all([Refused.of(batch, np.array([index]))])
@@ -192,6 +202,8 @@ def _about(code: Code, column: int, columns: tuple[Label, ...]) -> tuple[str, st
     if column >= 0:
         label = columns[column]
         reason = f"{label.name} ({label.path}): {reason}" if label.path else f"{label.name}: {reason}"
+    if code is Code.TIME_FRACTION and stage in _TRUNCATING:
+        advice = f"{_SIX_DIGITS}, or {_TRUNCATING[stage]}"
     if advice is _DECLARE and (column < 0 or not columns[column].declared):
         advice = _DECLARE_IT
     return stage, reason, advice

@@ -63,7 +63,8 @@ C_LOOSE: Final = 5
 C_LABEL: Final = 6
 C_LEAST: Final = 7
 C_LEAST_HIGH: Final = 8
-C_FIELDS: Final = 9
+C_TRUNCATE: Final = 9
+C_FIELDS: Final = 10
 
 # Of frames, by depth, ...: containers that are open
 F_KIND: Final = 0

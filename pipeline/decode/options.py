@@ -17,6 +17,8 @@ class DecodeOptions:
         operation: path of the operation, if the dataset has one.
         dated: valid time is a date; timestamps are taken as their UTC day.
         envelope: records are ``{"timestamp": ..., "key": ..., "value": ...}``.
+        truncate_valid: digits of valid times beyond microseconds are dropped, not refused.
+        truncated_times: columns of times for which the same is true, as (arrays of the table, path).
         on_new_field: what a field without a column does.
         max_depth: objects and arrays inside each other, the record itself included.
         truncated: columns that partition tables rounded down to multiples, each with what of. A number so
@@ -31,6 +33,8 @@ class DecodeOptions:
     operation: Path | None = None
     dated: bool = False
     envelope: bool = False
+    truncate_valid: bool = False
+    truncated_times: frozenset[tuple[tuple[Path, ...], Path]] = frozenset()
     on_new_field: Literal["evolve", "ignore", "dead_letter"] = "evolve"
     truncated: tuple[tuple[str, int], ...] = ()
     reserved: frozenset[str] = frozenset()

@@ -132,7 +132,8 @@ class _Builder:
             self.entries[self.at(entry, path[-1:])].refused = code
 
     def role(self, slot: int, entry: int) -> None:
-        self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot, *_ANY)
+        truncate = self.options.truncate_valid and slot in (VALID_FROM, VALID_TO)
+        self.columns[slot] = (_ROLE_KINDS[slot], 0, 0, 8, 1, 0, slot, *_ANY, truncate)
         self.entries[entry].actions.append(slot)
 
     def column(self, slot: int, table: int, column: Column, *, key: bool) -> None:
@@ -144,7 +145,9 @@ class _Builder:
         firm = key and table == 0
         type_ = column.type
         least = _least(type_, [w for name, w in self.options.truncated if name == column.name])
-        self.columns[slot] = (kind, type_.precision, type_.scale, type_.width, firm, loose, label, *least)
+        truncate = (self.dataset.tables[table].arrays, column.path) in self.options.truncated_times
+        sizes = (type_.precision, type_.scale, type_.width)
+        self.columns[slot] = (kind, *sizes, firm, loose, label, *least, truncate)
 
     def table(self, index: int, table: TableSchema, element: int, first: int) -> int:
         """Enter a table's columns; returns the slot behind them."""

@@ -17,6 +17,7 @@ from pipeline.decode.layout import (
     C_LOOSE,
     C_PRECISION,
     C_SCALE,
+    C_TRUNCATE,
     GIVEN,
     KIND_BODY,
     KIND_OPERATION,
@@ -104,12 +105,12 @@ def valid_instant(micros: int, registers: Any) -> Any:
 
 
 @kernel
-def _from_unit(number: int, registers: Any) -> Any:
+def _from_unit(number: int, truncate: bool, registers: Any) -> Any:
     unit = registers[R_UNIT]
     if unit == UNIT_NONE:
         return _NO_UNIT, 0
     if unit == UNIT_NS:
-        if number % 1000 != 0:
+        if number % 1000 != 0 and not truncate:
             return _FRACTION, 0
         return valid_instant(number // 1000, registers)
     factor = 1_000_000 if unit == 1 else 1000 if unit == 2 else 1
@@ -143,13 +144,13 @@ def _operation(text: Any, at: int, end: int) -> int:
 
 
 @kernel
-def _time_text(text: Any, at: int, end: int, kind: int, registers: Any) -> Any:
+def _time_text(text: Any, at: int, end: int, kind: int, truncate: bool, registers: Any) -> Any:
     if kind == _DATE:
         if end - at != 10:
             return _BAD_DATE, 0
         return parse_date(text, at, end)
     code, micros = parse_timestamp(text, at, end)
-    if code != 0:
+    if code != 0 and not (truncate and code == _FRACTION):
         return code, 0
     if kind == KIND_VALID:
         return valid_instant(micros, registers)
@@ -221,7 +222,7 @@ def keep_text(
     if kind == _STRING:
         a, b = (-1 - at if escaped == 1 else at), end - at
     elif kind in (_DATE, _TIMESTAMP, KIND_VALID, KIND_STAMP):
-        code, a = _time_text(text, at, end, kind, registers)
+        code, a = _time_text(text, at, end, kind, columns[slot, C_TRUNCATE] != 0, registers)
     elif kind == _DECIMAL:
         code, a, b = _decimal_text(text, at, end, columns, slot)
     elif kind == KIND_OPERATION:
@@ -274,7 +275,7 @@ def keep_number(
             if code == _OUT and mantissa != 0 and flags & 1 == 0 and registers[R_UNIT] != UNIT_NS:
                 code, a = 0, _MAX
             if code == 0:
-                code, a = _from_unit(a, registers)
+                code, a = _from_unit(a, columns[slot, C_TRUNCATE] != 0, registers)
     elif kind == _DECIMAL:
         code, a, b = _decimal(buffer, at, end, number, columns, slot)
     elif kind == _DOUBLE:

@@ -52,7 +52,8 @@ def parse_date(text: Any, at: int, end: int) -> Any:
 def parse_timestamp(text: Any, at: int, end: int) -> Any:
     """(code, microseconds) of an ISO 8601 timestamp or date that is the whole of ``text[at:end]``.
 
-    With no offset it is UTC. The offset may lead out of the years 1 to 9999: the caller checks.
+    With no offset it is UTC. The offset may lead out of the years 1 to 9999: the caller checks. The code
+    of digits beyond microseconds comes with the microseconds before them.
     """
     code, days = parse_date(text, at, end)
     if code != 0 or end - at == 10:
@@ -61,19 +62,22 @@ def parse_timestamp(text: Any, at: int, end: int) -> Any:
     if (mark != 84 and mark != 116 and mark != 32) or end - at < 16 or load8(text, at + 13) != 58:
         return _TEXT, 0
     hour, minute, second, micros = _two(text, at + 11), _two(text, at + 14), 0, 0
+    precision = 0
     at += 16
     if at + 3 <= end and load8(text, at) == 58:
         second = _two(text, at + 1)
         at += 3
         if at < end and load8(text, at) == 46:
-            code, at, micros = _fraction(text, at + 1, end)
-            if code != 0:
-                return code, 0
+            precision, at, micros = _fraction(text, at + 1, end)
+            if precision == _TEXT:
+                return _TEXT, 0
     code, shift = _offset(text, at, end)
     if hour > 23 or minute > 59 or second > 60:
         return _TEXT, 0
     if code == 0 and second == 60:
         code = _LEAP
+    if code == 0:
+        code = precision
     return code, days * DAY_US + ((hour * 60 + minute - shift) * 60 + second) * 1_000_000 + micros
 
 

@@ -54,6 +54,7 @@ class Column:
     path: Path
     type: Type
     declared: bool = True
+    truncate: bool = False
 
 
 @dataclass
@@ -118,6 +119,7 @@ class Dataset:
     next_change: bool
     dated: bool
     on_new_field: str
+    truncate: bool = False
 
     @property
     def parent(self) -> Table:
@@ -153,6 +155,7 @@ class Dataset:
             next_change=entry.get("valid_end", "next_change") == "next_change",
             dated=entry.get("valid_time", "timestamp") == "date",
             on_new_field=entry.get("on_new_field", "evolve"),
+            truncate=entry.get("time_precision") == "truncate",
         )
 
 
@@ -184,7 +187,9 @@ def _add_table(
 def _declared(table: Table, name: str, spec: str | Mapping[str, str]) -> Column:
     if isinstance(spec, str):
         return Column(table.own_name(name), (name,), Type.parse(spec))
-    return Column(table.own_name(name), _path(spec.get("path", name)), Type.parse(spec["type"]))
+    truncate = spec.get("time_precision") == "truncate"
+    path = _path(spec.get("path", name))
+    return Column(table.own_name(name), path, Type.parse(spec["type"]), truncate=truncate)
 
 
 def _key_column(table: Table, path: Path, declared: list[Column]) -> Column:

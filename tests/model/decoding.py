@@ -161,13 +161,13 @@ def _valid_range(dataset: Dataset, document: Json, operation: str) -> tuple[int,
     given = document.at(dataset.valid_from)
     if given.value is None:
         raise Rejected("decode", "no valid_from")
-    start = valid_time(given, dataset.valid_unit, dataset.dated)
+    start = valid_time(given, dataset.valid_unit, dataset.dated, dataset.truncate)
     if start >= dataset.end:
         raise Rejected("decode", "valid_from at the end of time")
     until = document.at(dataset.valid_to) if dataset.valid_to else NULL
     if until.value is None or operation in ("terminate", "retract"):
         return start, None
-    end = valid_time(until, dataset.valid_unit, dataset.dated)
+    end = valid_time(until, dataset.valid_unit, dataset.dated, dataset.truncate)
     if end <= start:
         raise Rejected("decode", "valid_to is not after valid_from")
     return start, end

@@ -38,6 +38,8 @@ def make_entry(choose: Chooser) -> Entry:
     if not chance(choose, 4):
         entry["operation"] = "action"
     if chance(choose, 3):
+        entry["time_precision"] = "truncate"
+    if chance(choose, 3):
         _make_tight(entry)
     children = [dict(c) for c in _CHILDREN if chance(choose, 2)]
     if children:
@@ -77,7 +79,10 @@ _CHILDREN: list[Entry] = [
 
 
 def _make_columns(choose: Chooser) -> dict[str, Any]:
-    return {name: spec for name, spec in _COLUMNS.items() if not chance(choose, 4)}
+    columns = {name: spec for name, spec in _COLUMNS.items() if not chance(choose, 4)}
+    if "priced" in columns and chance(choose, 2):
+        columns["priced"] = {**columns["priced"], "time_precision": "truncate"}
+    return columns
 
 
 def make_record(choose: Chooser, entry: Entry) -> Record:
@@ -187,12 +192,16 @@ def _put_times(choose: Chooser, entry: Entry, document: Json, operation: str) ->
 def _time(choose: Chooser, entry: Entry, day: int) -> Any:
     """A day of the grid in one of its spellings: all the same moment (or the same day, if dated)."""
     scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+    finer = "time_precision" in entry and chance(choose, 2)
     if "valid_unit" in entry and chance(choose, 2):
-        return (1_704_067_200 + (day - 1) * 86_400) * scale[entry["valid_unit"]]
+        unit = entry["valid_unit"]
+        return (1_704_067_200 + (day - 1) * 86_400) * scale[unit] + (999 if finer and unit == "ns" else 0)
     date = f"2024-01-{day:02}"
     spellings = [date, date, f"{date}T00:00:00Z", f"{date}T02:30:00.000000+02:30", f"{date} 00:00:00"]
     if entry["valid_time"] == "date":
         spellings.append(f"{date}T23:59:59.999999Z")
+    if finer:
+        spellings += [f"{date}T00:00:00.000000999Z", f"{date}T02:30:00.00000012345+02:30"]
     return pick(choose, spellings)
 
 
@@ -222,6 +231,8 @@ def _put_fields(choose: Chooser, entry: Entry, document: Json) -> None:
         new = path not in declared
         rare = 5 if new and entry["on_new_field"] == "dead_letter" else 1
         if chance(choose, 2) and (rare == 1 or chance(choose, 12)):
+            if path == "terms.priced" and "time_precision" in entry["columns"].get("priced", ()):
+                values = [*values, "2024-01-01T00:00:00.000000999Z"]
             _set(document, path, pick(choose, values[:1] if new and path in _UNDECLARED_UNSAFE else values))
     for child in entry.get("children", ()):
         if not chance(choose, 3):

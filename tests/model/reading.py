@@ -26,7 +26,7 @@ _LOW = -62_135_596_800_000_000
 _UNIT_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
-def instant(text: str) -> int:
+def instant(text: str, *, truncate: bool = False) -> int:
     """Microseconds since 1970 of an ISO-8601 date or timestamp, UTC without an offset; of any year."""
     if found := _DATE.fullmatch(text):
         return _moment(*(int(g) for g in found.groups()))
@@ -34,7 +34,7 @@ def instant(text: str) -> int:
         raise Rejected("decode", "not an ISO-8601 date or timestamp")
     year, month, day, hour, minute, second, fraction, sign, off_hours, off_minutes = found.groups()
     fraction = fraction or ""
-    if fraction[6:].strip("0"):
+    if fraction[6:].strip("0") and not truncate:
         raise Rejected("decode", "finer than a microsecond")
     us = _moment(*(int(g or 0) for g in (year, month, day, hour, minute, second)))
     us += int(fraction[:6].ljust(6, "0"))
@@ -60,13 +60,13 @@ def in_years(us: int) -> int:
     return us
 
 
-def valid_time(given: Json, unit: str | None, dated: bool) -> int:
+def valid_time(given: Json, unit: str | None, dated: bool, truncate: bool) -> int:
     """A valid_from or valid_to: microseconds, or days where valid time is a date; never beyond "no end"."""
     value = given.value
     if isinstance(value, str):
-        us = instant(value)
+        us = instant(value, truncate=truncate)
     elif isinstance(value, Number) and unit:
-        us = _integer_time(value.integer, unit)
+        us = _integer_time(value.integer, unit, truncate)
     else:
         raise Rejected("decode", "not a time")
     us = min(us, END_US)
@@ -75,12 +75,12 @@ def valid_time(given: Json, unit: str | None, dated: bool) -> int:
     return us // _DAY_US if dated else us
 
 
-def _integer_time(count: int | None, unit: str) -> int:
+def _integer_time(count: int | None, unit: str, truncate: bool) -> int:
     if count is None:
         raise Rejected("decode", "not an integer")
     if unit != "ns":
         return count * _UNIT_US[unit]
-    if count % 1000 or abs(count) > 2**63:
+    if (count % 1000 and not truncate) or not -(2**63) <= count < 2**63:
         raise Rejected("decode", "finer than a microsecond, or beyond 64 bits")
     return count // 1000
 
@@ -116,10 +116,18 @@ def convert(column: Column, given: Json) -> Any:
         if not column.declared and not isinstance(given.value, list):
             raise Rejected("flatten", f"{column.name}: not an array")
         return given.text
+    if column.truncate and column.type.name == "timestamp":
+        return (
+            in_years(instant(given.value, truncate=True)) if isinstance(given.value, str) else _refuse(column)
+        )
     try:
         return _CONVERTERS[column.type.name](column.type, given.value)
     except _Misfit as error:
         raise Rejected("flatten", f"{column.name}: {error}") from None
+
+
+def _refuse(column: Column) -> Any:
+    raise Rejected("flatten", f"{column.name}: not a string")
 
 
 class _Misfit(Exception):

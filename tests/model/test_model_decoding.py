@@ -101,6 +101,29 @@ def test_integer_times(unit: str, count: int) -> None:
     assert run(Record(odd, 1), valid_unit="ns").counts.dead_letters == 1
 
 
+FINER = [
+    ("2024-01-01T00:00:00.0000009Z", "2024-01-01T00:00:00.000000Z"),
+    ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), FINER)
+def test_digits_beyond_microseconds_are_dropped_where_the_dataset_says_so(text: str, expected: str) -> None:
+    record = Record(json.dumps({"k": "K", "at": "2024-01-01", "v": text}).encode(), 1)
+    columns = {"v": {"path": "v", "type": "timestamp", "time_precision": "truncate"}}
+    model = Model(entry(columns=columns)).run([record])
+    assert [row["v"] for row in history_json(model)] == [expected]
+    assert Model(entry(columns={"v": "timestamp"})).run([record]).counts.dead_letters == 1
+
+
+def test_valid_times_are_dropped_towards_the_past() -> None:
+    value = json.dumps({"k": "K", "at": -1}).encode()
+    (row,) = run(
+        Record(value, 1), valid_unit="ns", valid_time="timestamp", time_precision="truncate"
+    ).history()
+    assert row.valid_from == -1
+
+
 def test_undeclared_fields() -> None:
     values: list[dict[str, Any]] = [
         {"z": 1, "o": {"p": "s"}, "l": [1, "a"]},

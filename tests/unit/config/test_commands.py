@@ -114,6 +114,18 @@ def test_infer_from_standard_input_with_a_name() -> None:
     assert printed.startswith("  - name: mine\n")
 
 
+def test_infer_says_what_would_be_refused_and_what_is_dropped(folder: Path) -> None:
+    nanoseconds = "2024-01-01T00:00:00.123456789Z"
+    records = [{"isin": isin, "from": nanoseconds} for isin in ("A", "B", None, "D", "E")]
+    (folder / "b.jsonl").write_text("\n".join(map(json.dumps, records)))
+    result = CliRunner().invoke(app, ["infer", "b.jsonl"], catch_exceptions=False)
+    told = "1 of 5 lines would become a dead letter: b.isin: a key column is missing or null"
+    assert f"Note: {told}\n" in result.stderr
+    assert f"  # {told}\n" in result.stdout
+    assert "Note: valid times are more precise than a microsecond: 5 of 5 in 'from'" in result.stderr
+    assert "time_precision: truncate" in result.stdout
+
+
 def test_the_schema_accepts_what_is_valid(folder: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     (folder / "b.jsonl").write_text(json.dumps(RECORD))

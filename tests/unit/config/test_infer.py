@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import DatasetConfig, dataset_schema, parse_config
-from pipeline.config.infer import Sample, lake_text, propose, read_sample
-from pipeline.config.infer.sample import dataset_name
 from pipeline.errors import BadInput
+from pipeline.infer import Sample, lake_text, propose, read_sample
+from pipeline.infer.sample import dataset_name
 
 
 def day(number: int) -> str:

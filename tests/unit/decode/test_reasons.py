@@ -115,3 +115,18 @@ def test_records_too_far_ahead_make_no_columns_and_are_told() -> None:
     assert (stage, "time.max_ahead" in reason, bool(advice)) == ("system time", True, True)
     again: Any = decoder.decode(buffer, ends - sizes + 1, ends)
     assert again.status.tolist() == [0, 0, 0, Code.TIME_MISSING, 0, 0, Code.DUPLICATE]
+
+
+@pytest.mark.parametrize(
+    ("members", "advice"),
+    [
+        ('"v":"2024-01-01T00:00:00.0000001Z"', "set time_precision: truncate in the dataset"),
+        (
+            '"v":"2024-01-01","t":"2024-01-01T00:00:00.0000001Z"',
+            "declare the column with time_precision: truncate",
+        ),
+    ],
+)
+def test_times_that_are_too_precise_say_how_they_are_taken(members: str, advice: str) -> None:
+    decoder = Decoder(dataset(column("t", "timestamp")), options())
+    assert advice in explain(decode(decoder, f'{{"k":"a",{members}}}'), 0)[2]

@@ -8,7 +8,7 @@ import pytest
 from pipeline.decode import Decoder
 from pipeline.decode.explain import explain
 from pipeline.decode.layout import Code
-from tests.unit.decode.reading import column, dataset, decode, options, records
+from tests.unit.decode.reading import child, column, dataset, decode, options, records
 
 DAY = 86_400_000_000
 
@@ -187,3 +187,27 @@ def test_a_number_too_small_to_be_truncated_is_a_dead_letter(
         _, reason, advice = explain(batch, 1)
         assert "d.c: a number too small to be truncated for its partition, at byte" in reason
         assert "bucket" in advice
+
+
+FINER = '"1969-12-31T23:59:59.9999999Z"'
+
+
+def test_digits_beyond_microseconds_are_dropped_only_where_a_column_says_so() -> None:
+    rows = child(["rows"], [column("at", "timestamp")], column("to", "timestamp"))
+    schema = dataset(column("a", "timestamp"), column("b", "timestamp", "o.b"), children=[rows])
+    head = '{"k":"a","v":"2024-01-01"'
+    lines = (
+        f'{head},"a":{FINER},"rows":[{{"at":{FINER},"to":"2024-01-01"}}]}}',
+        f'{head},"o":{{"b":{FINER}}}}}',
+        f'{head},"rows":[{{"at":"2024-01-01","to":{FINER}}}]}}',
+        '{"k":"a","v":"2024-01-01T00:00:00.0000001Z"}',
+    )
+    decoder = Decoder(schema, options(truncated_times=frozenset({((), ("a",)), ((("rows",),), ("at",))})))
+    taken, *refused = records(decode(decoder, *lines), decoder.schema)
+    assert (taken.code, taken.values) == (Code.OK, {"a": -1})
+    assert [*taken.children["d__rows"]] == [(-1,)]
+    assert [(r.code, r.column) for r in refused] == [
+        (Code.TIME_FRACTION, "d.b"),
+        (Code.TIME_FRACTION, "d__rows.to"),
+        (Code.TIME_FRACTION, "valid_from"),
+    ]

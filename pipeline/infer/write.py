@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from pipeline.config.infer.fields import Path
-from pipeline.config.infer.proposal import Proposal, ProposedColumn, ProposedTable
-from pipeline.config.infer.sample import Sample
+from pipeline.infer.fields import Path
+from pipeline.infer.proposed import Proposal, ProposedColumn, ProposedTable
+from pipeline.infer.sample import Sample
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -42,8 +42,8 @@ def dataset_text(proposal: Proposal) -> str:
 
 def _dataset(proposal: Proposal) -> Iterator[str]:
     table = proposal.table
-    for note in proposal.notes:
-        yield f"  # {note}"
+    for note in (*proposal.notes, *proposal.refused):
+        yield f"  # {one_line(note)}"
     yield f"  - name: {proposal.name}"
     yield f"    table: lake.{proposal.name}"
     yield _commented(f"    key: {_list(table.key)}", table.key_why)
@@ -54,6 +54,8 @@ def _dataset(proposal: Proposal) -> Iterator[str]:
         )
     if proposal.valid_unit:
         yield _commented(f"    valid_unit: {proposal.valid_unit}", "integers: s, ms, us or ns since 1970")
+    if proposal.truncated:
+        yield _commented("    time_precision: truncate", proposal.truncated)
     yield _commented(
         "    valid_end: next_change", "without valid_to a record holds until the next one; or forever"
     )
@@ -95,7 +97,12 @@ def _column(column: ProposedColumn, indent: str) -> str:
 
 
 def _commented(text: str, why: str) -> str:
-    return f"{text.ljust(48)} # {why}" if why else text
+    return f"{text.ljust(48)} # {one_line(why)}" if why else text
+
+
+def one_line(text: str) -> str:
+    """A text that may hold names from the data, as a comment can."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _path(path: Path) -> str:

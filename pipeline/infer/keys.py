@@ -1,26 +1,108 @@
 """Which fields are the key."""
 
+import json
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.infer import names
-from pipeline.config.infer.fields import MISSING, Field, Path, Table
-from pipeline.config.infer.types import guess
+from pipeline.infer import names
+from pipeline.infer.fields import MISSING, Field, Path, Table
+from pipeline.infer.sample import Sample
+from pipeline.infer.types import guess
 
 _ENOUGH = 0.99
 _MOST = 0.8
 _REPEATS = 0.3
 _NAMED = 3
+_KEY_OBJECTS = {"key", "keys", "id", "pk", "identifier"}
+_MOST_MEMBERS = 6
 
 
-def choose_key(table: Table, apart: set[Path], start: Field | None) -> tuple[list[Field], str]:
-    """The fields of a record that name what it is about, and why; none if nothing can.
+@dataclass(frozen=True)
+class Key:
+    """The fields of a record that name what it is about.
+
+    Attributes:
+        fields: none if nothing can.
+        why: what speaks for them.
+        notes: what a person should know.
+    """
+
+    fields: list[Field]
+    why: str
+    notes: tuple[str, ...] = ()
+
+
+def choose_key(table: Table, sample: Sample, apart: set[Path], start: Field | None) -> Key:
+    """The key: what the envelopes' keys name, where they have some; else what looks like one.
 
     Args:
         table: the records.
+        sample: of them.
         apart: paths that have another part.
         start: valid_from: a key should have few records with one start, more only for corrections.
     """
+    if sample.keys:
+        named = _of_envelopes(table, sample.keys)
+        if named:
+            return Key(named, f"the envelopes' key; {_why(named, table.rows)}")
+    fields, why = _guessed(table, apart, start)
+    return Key(fields, why, _differing(sample.keys, fields))
+
+
+def _of_envelopes(table: Table, keys: list[Any]) -> list[Field]:
+    """The fields whose values the envelopes' keys are, in nearly all records; constant ones, too."""
+    if all(isinstance(key, dict) for key in keys if key is not None):
+        members = list(dict.fromkeys(name for key in keys if key for name in key))
+        found = [_named_by(table, name, [(key or {}).get(name) for key in keys]) for name in members]
+        return [field for field in found if field] if found and all(found) else []
+    found = [_equal_to(table, keys)]
+    return [field for field in found if field]
+
+
+def _named_by(table: Table, name: str, values: list[Any]) -> Field | None:
+    """The field that a member of the envelopes' keys names, if it has the same values."""
+    fitting = [
+        field
+        for field in table.fields.values()
+        if name in (".".join(field.path), "__".join(field.path), field.path[-1]) and _agree(field, values)
+    ]
+    return min(fitting, key=lambda field: len(field.path), default=None)
+
+
+def _equal_to(table: Table, keys: list[Any]) -> Field | None:
+    fitting = [field for field in table.fields.values() if _agree(field, keys)]
+    return max(fitting, key=lambda f: (names.key_score(f.path), -len(f.path)), default=None)
+
+
+def _agree(field: Field, values: list[Any]) -> bool:
+    """Whether a field has the same scalars: 1 and "1" are the same key."""
+    if not field.kinds <= {str, int}:
+        return False
+    equal = sum(
+        _scalar(a) is not None and _scalar(a) == _scalar(b) for a, b in zip(field.values, values, strict=True)
+    )
+    return equal >= _ENOUGH * len(values)
+
+
+def _scalar(value: Any) -> str | None:
+    return str(value) if type(value) in (str, int) else None
+
+
+def _differing(keys: list[Any], fields: list[Field]) -> tuple[str, ...]:
+    """A note where the envelopes' key is no field of the records."""
+    if not keys:
+        return ()
+    count = sum(key is not None for key in keys)
+    example = json.dumps(next(key for key in keys if key is not None), default=str, ensure_ascii=False)[:60]
+    path = " and ".join(".".join(field.path) for field in fields) or "none was found"
+    return (
+        f"the envelopes' key (in {count:,}, such as {example}) is not the key of the records here ({path}):",
+        "an envelope without a value ends what its own key names, so it would end none of these",
+    )
+
+
+def _guessed(table: Table, apart: set[Path], start: Field | None) -> tuple[list[Field], str]:
     free = [field for field in table.fields.values() if field.path not in apart]
     candidates = [field for field in free if _can_be_key(field, _ENOUGH)]
     if not any(names.key_score(field.path) >= _NAMED for field in candidates):
@@ -28,10 +110,25 @@ def choose_key(table: Table, apart: set[Path], start: Field | None) -> tuple[lis
     if not candidates:
         return [], "no field has text or an integer in every record"
     first = max(candidates, key=lambda field: (_score(field, table.rows), -len(field.path)))
-    key = [first]
+    key = [first, *_beside(first, candidates)]
     if start is not None:
         _extend(key, candidates, start)
     return key, _why(key, table.rows)
+
+
+def _beside(first: Field, candidates: list[Field]) -> list[Field]:
+    """Members of the same object that name the thing with it, as a venue does beside an ISIN."""
+    if len(first.path) < 2:
+        return []
+    beside = [f for f in candidates if f is not first and f.path[:-1] == first.path[:-1]]
+    if first.path[-2].lower() in _KEY_OBJECTS and len(beside) < _MOST_MEMBERS:
+        return beside
+    key = [first]
+    for field in beside:
+        named = names.key_score(field.path[-1:]) >= 1 and "name" not in names.words(field.path[-1:])
+        if named and _repeats([*key, field]) < _repeats(key):
+            key.append(field)
+    return key[1:]
 
 
 def _can_be_key(field: Field, enough: float) -> bool:
@@ -103,7 +200,7 @@ def _why(key: list[Field], rows: int) -> str:
     )
     if lacking:
         why += f"; {lacking:,} without it, which would become dead letters"
-    return why + ("; one field alone repeats per valid_from" if len(key) > 1 else "")
+    return why + ("; one field alone is not enough" if len(key) > 1 else "")
 
 
 def differing_fields(table: Table) -> list[Path]:

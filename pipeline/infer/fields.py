@@ -23,6 +23,8 @@ class Field:
 
     path: Path
     values: list[Any]
+    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was worked out about it."""
 
     @cached_property
     def present(self) -> list[Any]:
@@ -54,7 +56,8 @@ class Table:
         fields: scalars and mixed values, by path, in order of appearance.
         arrays: arrays of objects, by path.
         scalar_arrays: paths of arrays of scalars.
-        empty: paths whose values are always null, or empty arrays or objects.
+        empty: paths whose values are always null or empty arrays.
+        empty_arrays: those of them that have an array somewhere.
         groups: for the elements of an array, the number of the row above of each.
     """
 
@@ -63,6 +66,7 @@ class Table:
     arrays: dict[Path, "Table"] = field(default_factory=dict)
     scalar_arrays: list[Path] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
+    empty_arrays: list[Path] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
 
 
@@ -113,6 +117,7 @@ def _array(found: Field, table: Table) -> None:
     kinds = set(map(type, elements))
     if not elements:
         table.empty.append(found.path)
+        table.empty_arrays.append(found.path)
     elif kinds == {dict} and len(found.path) < _MAX_DEPTH:
         table.arrays[found.path] = take_apart(elements, groups)
     elif dict not in kinds and list not in kinds:

@@ -1,9 +1,9 @@
 """Operations, and what a person should know about a sample."""
 
-from pipeline.config.infer import names
-from pipeline.config.infer.fields import Path, Table
-from pipeline.config.infer.sample import Sample
-from pipeline.config.infer.times import Time, is_inclusive
+from pipeline.infer import names
+from pipeline.infer.fields import Path, Table
+from pipeline.infer.sample import Sample
+from pipeline.infer.times import Time, is_inclusive
 
 _OPERATIONS = {"put", "patch", "delete", "terminate", "retract"}
 _FOREIGN = {
@@ -61,6 +61,13 @@ def time_notes(times: list[Time], start: Time | None, end: Time | None) -> list[
             notes.append('taken by `load --envelope` from lines like {"timestamp": ..., "value": {...}}')
             break
     return notes
+
+
+def too_precise(start: Time | None, end: Time | None) -> str:
+    """Why digits of valid times are to be dropped, or nothing."""
+    times = [time for time in (start, end) if time and time.precise]
+    told = (f"{time.precise:,} of {time.known:,} in '{'.'.join(time.path)}'" for time in times)
+    return f"more precise than a microsecond: {', '.join(told)}; digits beyond are dropped" if times else ""
 
 
 def sample_notes(sample: Sample) -> list[str]:

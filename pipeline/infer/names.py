@@ -2,7 +2,7 @@
 
 import re
 
-from pipeline.config.infer.fields import Path
+from pipeline.infer.fields import Path
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _KEY = {
@@ -12,7 +12,7 @@ _KEY = {
     "nr": 3, "name": 2, "company": 3, "issuer": 2, "customer": 3, "bond": 3, "fund": 3, "entity": 3,
     "series": 3, "tenor": 2, "curve": 3, "station": 3, "sensor": 3, "device": 3, "user": 3, "product": 3,
     "employee": 3, "contract": 3, "metric": 1, "period": 1, "country": 1, "exchange": 1, "quote": 2,
-    "base": 1, "benchmark": 3, "portfolio": 3,
+    "base": 1, "benchmark": 3, "portfolio": 3, "mic": 2, "venue": 2, "market": 2,
 }  # fmt: skip
 _NOT_KEY = {
     "event": -7, "message": -7, "msg": -7, "request": -7, "trace": -8, "correlation": -8, "record": -6,

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -18,8 +18,25 @@ from pipeline.errors import BadInput
 
 RECORDS = 100_000
 _BYTES = 256 * 2**20
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 _ENVELOPE = {"timestamp", "key", "value"}
+_MOST = 0.8
+_INTEGER = re.compile(r"-?\d+")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _number(text: str) -> Decimal | int:
+    """A number as it is; one beyond what Python's numbers reach as infinity: no type but json takes it."""
+    try:
+        return int(text) if _INTEGER.fullmatch(text) else Decimal(text)
+    except (ValueError, ArithmeticError):
+        return Decimal("Infinity")
+
+
+_FAST = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+_ANY = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_refuse)
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,9 @@ class Sample:
     Attributes:
         name: a dataset's name, from the file's.
         records: the JSON objects.
+        lines: all lines as they were read, blank ones and those without an object, too.
+        keys: the envelopes' keys, one per record; none if no envelope has one.
+        tombstones: how many envelopes have no value.
         skipped: lines that are no JSON object.
         complete: the sample is the whole file.
         envelope: each line wrapped its record as `load --envelope` takes it.
@@ -39,6 +59,9 @@ class Sample:
     skipped: int = 0
     complete: bool = True
     envelope: bool = False
+    lines: list[bytes] = field(default_factory=list)
+    keys: list[Any] = field(default_factory=list)
+    tombstones: int = 0
 
 
 def read_sample(file: str, limit: int = RECORDS) -> Sample:
@@ -48,15 +71,17 @@ def read_sample(file: str, limit: int = RECORDS) -> Sample:
         BadInput: when the file can't be read or holds no JSON objects, one per line.
     """
     records: list[dict[str, Any]] = []
+    lines: list[bytes] = []
     skipped, complete, size = 0, True, 0
     with _opened(file) as stream:
         for line in stream:
-            if not line.strip():
-                continue
             if len(records) >= limit or size > _BYTES:
                 complete = False
                 break
             size += len(line)
+            lines.append(line.removesuffix(b"\n"))
+            if not line.strip():
+                continue
             record = _parsed(line)
             if record is None:
                 skipped += 1
@@ -64,10 +89,32 @@ def read_sample(file: str, limit: int = RECORDS) -> Sample:
                 records.append(record)
     if not records:
         raise BadInput(f"{file} has no JSON object on a line of its own.", next_step=_advice(skipped))
-    if all(set(record) <= _ENVELOPE and "value" in record for record in records):
-        records = [record["value"] for record in records if isinstance(record["value"], dict)]
-        return Sample(dataset_name(file), records or [{}], skipped, complete, envelope=True)
-    return Sample(dataset_name(file), records, skipped, complete)
+    wrapped = [record for record in records if _is_envelope(record)]
+    if len(wrapped) >= _MOST * len(records):
+        return _unwrapped(dataset_name(file), wrapped, skipped + len(records) - len(wrapped), complete, lines)
+    return Sample(dataset_name(file), records, skipped, complete, lines=lines)
+
+
+def _is_envelope(record: dict[str, Any]) -> bool:
+    wrapping = set(record) <= _ENVELOPE and "value" in record and "timestamp" in record
+    return wrapping and (record["value"] is None or isinstance(record["value"], dict))
+
+
+def _unwrapped(
+    name: str, envelopes: list[dict[str, Any]], skipped: int, complete: bool, lines: list[bytes]
+) -> Sample:
+    full = [envelope for envelope in envelopes if envelope["value"] is not None]
+    keys = [envelope.get("key") for envelope in full]
+    return Sample(
+        name,
+        [envelope["value"] for envelope in full] or [{}],
+        skipped,
+        complete,
+        envelope=True,
+        lines=lines,
+        keys=keys if any(key is not None for key in keys) else [],
+        tombstones=len(envelopes) - len(full),
+    )
 
 
 def dataset_name(file: str) -> str:
@@ -80,12 +127,19 @@ def dataset_name(file: str) -> str:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        value = _DECODER.decode(line.decode())
+        value = _decoded(line.decode())
         if b"\\u" in line:
             _whole(value)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return _FAST.decode(text)
+    except (ValueError, ArithmeticError):  # no JSON, or a number beyond Python's
+        return _ANY.decode(text)
 
 
 def _whole(value: Any) -> None:
