@@ -130,7 +130,7 @@ class Rivals(Story):
 
     def _end_in_peace(self, part: Stretch, side: int) -> None:
         """One process alone, until all is read."""
-        self._wait((self._topic.last - self.world.now) / 1e6 + LEASE_SECONDS)
+        self._wait(max((self._topic.last - self.world.now) / 1e6, 0.0) + LEASE_SECONDS)
         self.outside.weather = Weather()
         life = self._begin(part, side, take_over=self.world.random.random() < 0.5, mortal=False)
         self.world.wait(lambda: life.process.over)
