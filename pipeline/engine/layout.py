@@ -37,7 +37,7 @@ def fits(written: list[Any] | None, dataset: DatasetSchema) -> bool:
 
 
 def of_earlier_format(written: list[Any] | None) -> bool:
-    """Whether bytes were written by a bitlake that wrote other ones, or made other rows of the same changes."""
+    """Whether bytes were written by a bitlake that wrote others, or made other rows of the same changes."""
     return not written or written[0] != _FORMAT
 
 

@@ -171,9 +171,7 @@ def patch_listed(
 
 
 @inner
-def compare(
-    store: Store, scratch: Scratch, changes: Changes, record: int, change: Change, given: int
-) -> int:
+def compare(store: Store, scratch: Scratch, changes: Changes, record: int, change: Change, given: int) -> int:
     """Match what is known on the change's range, of the tables given, with the record's children.
 
     Returns:
