@@ -9,7 +9,11 @@ from typing import Any
 from pipeline.schema import Column, DatasetSchema, Kind
 
 _SAME_BYTES = {Kind.INT: Kind.LONG, Kind.FLOAT: Kind.DOUBLE, Kind.JSON: Kind.STRING}
-_FORMAT: list[Any] = ["keys in files, log by columns, short lengths, patches by segment", [], []]
+_FORMAT: list[Any] = [
+    "keys in files, log by columns, short lengths, patches by segment, puts of one segment",
+    [],
+    [],
+]
 """In the place of a table, first: another one where the bytes, or the log's changes, mean something else."""
 _NO_TYPE, _RETIRED = Kind.UNKNOWN.name.lower(), "retired"
 
@@ -30,6 +34,11 @@ def fits(written: list[Any] | None, dataset: DatasetSchema) -> bool:
             old[:2] == new[:2] and _begins(old[2], new[2]) for old, new in zip(written, current, strict=False)
         )
     )
+
+
+def of_earlier_format(written: list[Any] | None) -> bool:
+    """Whether bytes were written by a bitlake that wrote others, or made other rows of the same changes."""
+    return not written or written[0] != _FORMAT
 
 
 def _begins(old: list[list[str]], new: list[list[str]]) -> bool:

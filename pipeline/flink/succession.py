@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.engine.layout import fits
+from pipeline.engine.layout import fits, of_earlier_format
 from pipeline.errors import Refused, Unavailable
 from pipeline.flink.cluster import ENDED, Cluster
 from pipeline.flink.job import Job
@@ -50,7 +50,9 @@ class Predecessor:
             return None
         if not self.wrote_last:
             return f"others wrote to '{self.schema.name}' since"
-        if self.job.layout is not None and not fits(self.job.layout, self.schema):
+        if of_earlier_format(self.job.layout):
+            return f"the state of '{self.schema.name}' was written by an earlier bitlake"
+        if not fits(self.job.layout, self.schema):
             return (
                 f"the columns or children of '{self.schema.name}' are other ones now, and not only more at"
                 " the end"
@@ -120,7 +122,7 @@ def found_point(
         if wanted is not None:
             raise Refused(
                 f"the job can't go on from {wanted}: {reasons[0] if reasons else 'no job wrote the tables'}",
-                next_step="leave --from-savepoint out: the job goes on from the tables",
+                next_step="go on from the tables: `bitlake submit --fresh`",
             )
         if reasons:
             log.warning("going on from the tables, not from a checkpoint: %s", "; ".join(reasons))

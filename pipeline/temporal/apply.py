@@ -132,18 +132,27 @@ def put(
     here: parent.Position,
     rules: Rules,
 ) -> None:
-    """The values hold on the change's range; a new change point stays one even where nothing differs."""
+    """The values hold on the change's range, in one segment of every table that differs or was cut there.
+
+    Where they do already nothing changes; but a new change point stays one.
+    """
     key, start, end, first = change.key, change.start, change.end, rows.filled[0]
     at = changes.value_start[i]
     length = changes.value_start[i + 1] - at
-    ended_there = has_children(store, key) and is_boundary(store, key, end)
-    moved = children.assert_listed(store, rows, scratch, changes, i, change, -1)
-    if not parent.holds_throughout(store, key, here, start, end, changes.values, at, length) or (
-        rules.next_change and not is_boundary_here(store, key, here, start)
+    listing = changes.child_first[i + 1] - changes.child_first[i]
+    segments = parent.holding(store, key, here, start, end, changes.values, at, length)
+    any_children = listing > 0 or has_children(store, key)
+    count = children.compare(store, scratch, changes, i, change, -1) if any_children else 0
+    if (
+        segments == 0
+        or (any_children and children.differ(scratch, change, count, listing))
+        or (rules.next_change and not is_boundary_here(store, key, here, start))
     ):
-        parent.put_here(store, rows, change, keep(store, changes.values, at, length), 0, here)
-    elif moved and ended_there:
-        keep_boundary(store, rows, change, end, first, rules)
+        shown = any_children and children.put(store, rows, scratch, changes, i, change, count)
+        if segments != 1 or not (shown or is_boundary_here(store, key, here, start)):
+            parent.put_here(store, rows, change, keep(store, changes.values, at, length), 0, here)
+        elif not (shown or end == rules.end_of_time or is_boundary(store, key, end)):
+            parent.cut(store, rows, change, end, first)
 
 
 @spliced
@@ -156,7 +165,7 @@ def patch(
         return
     parent.patch(store, rows, change, changes.values, at, rules.widths)
     if changes.given[i] != 0:
-        children.assert_listed(store, rows, scratch, changes, i, change, changes.given[i])
+        children.patch(store, rows, scratch, changes, i, change, changes.given[i])
         keep_boundaries(store, rows, change, first, rules)
 
 

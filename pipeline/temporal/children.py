@@ -5,8 +5,6 @@ lists, and only then edits the list; the collected copies keep their place by (s
 """
 
 from pipeline.temporal.change import (
-    OPERATION_BITS,
-    PATCH,
     Change,
     Changes,
     Rows,
@@ -26,6 +24,7 @@ from pipeline.temporal.matching import (
     L_COVERED,
     L_DIFFERS,
     L_HEAD,
+    L_TAIL,
     LISTED_FIELDS,
     Scratch,
     aux_of,
@@ -172,32 +171,78 @@ def patch_listed(
 
 
 @inner
-def assert_listed(
-    store: Store, rows: Rows, scratch: Scratch, changes: Changes, record: int, change: Change, given: int
-) -> bool:
-    """Make the record's children, and no others of the tables given, hold on the change's range."""
-    first = changes.child_first[record]
-    listing = changes.child_first[record + 1] - first
+def compare(store: Store, scratch: Scratch, changes: Changes, record: int, change: Change, given: int) -> int:
+    """Match what is known on the change's range, of the tables given, with the record's children.
+
+    Returns:
+        How many segments were collected.
+    """
     count = 0
     if store.keys[(change.key) * KEY_FIELDS + CHILD_PAGES] > 0:
         count = collect(store, scratch, change.key, change.start, change.end, given)
-    if count == 0 and listing == 0:
-        return False
-    match(store, scratch, changes, record, count, change.start, change.end)
-    before = rows.filled[0]
+    if count > 0 or changes.child_first[record + 1] > changes.child_first[record]:
+        match(store, scratch, changes, record, count, change.start, change.end)
+    return count
+
+
+@inner
+def holds_throughout(scratch: Scratch, change: Change, j: int) -> bool:
+    """Whether a compared child has its values on the change's whole range."""
+    covered = scratch.listed[j * LISTED_FIELDS + L_COVERED] == change.end - change.start
+    return covered and bool(scratch.listed[j * LISTED_FIELDS + L_DIFFERS] == 0)
+
+
+@inner
+def differ(scratch: Scratch, change: Change, count: int, listing: int) -> bool:
+    """Whether others than the compared children, or other values of them, hold on the change's range."""
+    for i in range(count):
+        if scratch.found[i * FOUND_FIELDS + F_MATCH] < 0:
+            return True
+    for j in range(listing):
+        if not holds_throughout(scratch, change, j):
+            return True
+    return False
+
+
+@inner
+def take_out_others(store: Store, rows: Rows, scratch: Scratch, change: Change, count: int) -> None:
+    """Cut the change's range out of the compared segments whose children are not listed."""
     for i in range(count):
         if scratch.found[i * FOUND_FIELDS + F_MATCH] < 0:
             take_out(store, rows, change, scratch, i, change.start, change.end)
-    patching = change.meta & ((1 << OPERATION_BITS) - 1) == PATCH
-    for j in range(listing):
-        covered = scratch.listed[j * LISTED_FIELDS + L_COVERED] == change.end - change.start
-        if covered and scratch.listed[j * LISTED_FIELDS + L_DIFFERS] == 0:
-            continue
-        if patching:
-            patch_listed(store, rows, scratch, changes, change, first, j)
-        else:
+
+
+@inner
+def put(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, record: int, change: Change, count: int
+) -> bool:
+    """Make the compared children, and no others, hold on the change's range, each in one segment.
+
+    Returns:
+        Whether one of them has a new segment, which shows both ends of the range.
+    """
+    first, shown = changes.child_first[record], False
+    take_out_others(store, rows, scratch, change, count)
+    for j in range(changes.child_first[record + 1] - first):
+        listed = j * LISTED_FIELDS
+        one = scratch.listed[listed + L_HEAD] == scratch.listed[listed + L_TAIL]
+        if not one or not holds_throughout(scratch, change, j):
             put_listed(store, rows, scratch, changes, change, first, j)
-    return bool(rows.filled[0] > before)
+            shown = True
+    return shown
+
+
+@inner
+def patch(
+    store: Store, rows: Rows, scratch: Scratch, changes: Changes, record: int, change: Change, given: int
+) -> None:
+    """Make the record's children, and no others of the tables given, hold on the change's range."""
+    first = changes.child_first[record]
+    count = compare(store, scratch, changes, record, change, given)
+    take_out_others(store, rows, scratch, change, count)
+    for j in range(changes.child_first[record + 1] - first):
+        if not holds_throughout(scratch, change, j):
+            patch_listed(store, rows, scratch, changes, change, first, j)
 
 
 @inner

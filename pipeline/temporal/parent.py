@@ -98,22 +98,23 @@ def bounds(store: Store, key: int, here: Position, instant: int) -> bool:
 
 
 @inner
-def holds_throughout(
+def holding(
     store: Store, key: int, here: Position, start: int, end: int, payload: Bytes, at: int, length: int
-) -> bool:
-    """Whether [start, end) is covered without a gap by segments of these values."""
+) -> int:
+    """How many segments, all of these values, cover [start, end) without a gap; 0 where none do."""
     lists, keys = store.parents, store.keys
     page, place = here
-    reached = start
+    reached, count = start, 0
     while page >= 0 and reached < end:
         slot = slot_of(lists, keys, key, PARENTS, page, place)
         if lists.segments[slot * SEGMENT_FIELDS + START] > reached or not equals(
             store, lists.segments[slot * SEGMENT_FIELDS + VALUE], payload, at, length
         ):
-            return False
+            return 0
         reached = lists.segments[slot * SEGMENT_FIELDS + END]
+        count += 1
         page, place = settle(lists, keys, key, page, place + 1)
-    return reached >= end
+    return count if reached >= end else 0
 
 
 @inner

@@ -53,6 +53,42 @@ def _make_tight(entry: Entry) -> None:
     entry["valid_end"] = "next_change"
 
 
+def make_close_entry(choose: Chooser) -> Entry:
+    """A dataset for `make_close_record`: children by key and by position, and children of children."""
+    children = [dict(_CHILDREN[i]) for i in (0, 1, 3)]
+    return {
+        "name": "bonds",
+        "table": "ref.bonds",
+        "key": ["isin"],
+        "valid_from": "at",
+        "valid_to": "until",
+        "valid_end": pick(choose, ["forever", "next_change"]),
+        "valid_time": pick(choose, ["date", "timestamp"]),
+        "operation": "action",
+        "columns": {"callable": "boolean"},
+        "on_new_field": "ignore",
+        "children": children[: choose.integer(1, 3)],
+    }
+
+
+def make_close_record(choose: Chooser, entry: Entry) -> Record:
+    """One of records that hardly differ and are of many days: a put finds its values there, in several segments."""
+    start = choose.integer(1, DAYS)
+    operation = pick(choose, [*["put"] * 9, "patch", "patch", "delete", "retract", "retract"])
+    document: Json = {"isin": "K", "at": _time(choose, entry, start), "action": operation}
+    if not chance(choose, 3):
+        document["until"] = _time(choose, entry, choose.integer(start + 1, DAYS + 2))
+    if operation == "put" or not chance(choose, 3):
+        document["callable"] = not chance(choose, 6)
+    if operation == "put" or chance(choose, 2):
+        document["calls"] = [{"call_date": "2030-01-01", "price": 1 + chance(choose, 9)}] * choose.integer(
+            0, 1
+        )
+        document["tags"] = ["x"] * choose.integer(0, 1)
+        document["lots"] = [{"quantity": 1, "parts": [1] * choose.integer(0, 1)}] * choose.integer(0, 1)
+    return Record(_dump(document), START_US + choose.integer(0, 2))
+
+
 _COLUMNS: dict[str, Any] = {
     "coupon": {"path": "terms.coupon", "type": "decimal(12,6)"},
     "issuer": "string",

@@ -74,7 +74,7 @@ class Grid:
         stop = self._stop(change)
         cells = range(a, stop)
         getattr(self, f"_{change.operation}")(change, cells)
-        if self.next_change:
+        if self.next_change and change.operation != "put":
             self._keep(change, cells, marks)
         self.strips = {p: s for p, s in self.strips.items() if any(v is not None for v in s.cells)}
         return self.strips != before
@@ -98,10 +98,18 @@ class Grid:
 
     def _put(self, change: Change, cells: range) -> None:
         listed = {_PARENT: change.values, **change.children}
-        for place in self.strips.keys() | listed.keys():
-            strip, values = self._strip(place), listed.get(place)
-            if any(strip.cells[i] != values for i in cells):
+        wanted = {place: listed.get(place) for place in self.strips.keys() | listed.keys()}
+        equal = {p for p, values in wanted.items() if all(self._strip(p).cells[i] == values for i in cells)}
+        if equal == wanted.keys() and (change.valid_from in self.marks() or not self.next_change):
+            return
+        for place, values in wanted.items():
+            strip = self._strip(place)
+            if place not in equal or strip.ends() & set(cells[1:]):
                 strip.fill(cells, values, start=values is not None)
+        if change.valid_from not in self.marks():
+            self._strip(_PARENT).fill(cells, change.values, start=True)
+        if cells.stop < len(self.points) and self.points[cells.stop] not in self.marks():
+            self._strip(_PARENT).starts.add(cells.stop)
 
     def _patch(self, change: Change, cells: range) -> None:
         def parent(old: Values | None) -> Values | None:
@@ -144,8 +152,6 @@ class Grid:
         parent = self.strips.get(_PARENT)
         if parent is None:
             return
-        if change.operation == "put" and change.valid_from not in self.marks():
-            parent.fill(cells, change.values, start=True)
         if change.operation == "patch":
             gone = marks - self.marks()
             inside = [i for i in cells if self.points[i] in gone and i > 0]

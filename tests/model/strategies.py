@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from .choices import Drawn, Seeded
 from .decoding import Record
-from .generate import Entry, make_entry, make_record
+from .generate import Entry, make_close_entry, make_close_record, make_entry, make_record
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,22 @@ def streams(draw: Any, max_size: int = 20, partitions: int = 1) -> Stream:
     """A dataset and records of it."""
     entry = draw(datasets())
     return Stream(entry, numbered(draw(st.lists(records(entry), max_size=max_size)), partitions))
+
+
+@st.composite
+def close_streams(draw: Any, max_size: int = 15) -> Stream:
+    """A dataset and records of it that hardly differ (`make_close_record`)."""
+    choose = Drawn(draw)
+    entry = make_close_entry(choose)
+    count = choose.integer(0, max_size)
+    return Stream(entry, numbered([make_close_record(choose, entry) for _ in range(count)]))
+
+
+def random_close_stream(seed: int, n: int) -> Stream:
+    """``n`` records by seed that hardly differ."""
+    choose = Seeded(seed)
+    entry = make_close_entry(choose)
+    return Stream(entry, numbered([make_close_record(choose, entry) for _ in range(n)]))
 
 
 def random_stream(seed: int, n: int, *, entry: Entry | None = None, partitions: int = 1) -> Stream:

@@ -207,6 +207,41 @@ def test_removed_whole_children_cut_the_parent_at_both_ends() -> None:
     assert appended(model, 3) == [("A", 1, None, 1, 3), *cut]
 
 
+def test_a_put_is_one_segment_where_only_children_differ() -> None:
+    """The parent is equal throughout, but was cut at 5: its boundary there goes with what the put replaces."""
+    before = (rec(1, 1, v="A", c={"x": 1}), rec(2, 5, v="A", c={"x": 1}))
+    model = children(*before, rec(3, 3, v="A", c={"y": 1}, to=8), rec(4, 3, "retract"))
+    assert appended(model, 3) == [
+        *(("A", 1, 5, 2, 3), ("A", 5, None, 2, 3)),
+        *(("A", 1, 3, 3, None), ("A", 3, 8, 3, None), ("A", 8, None, 3, None)),
+    ]
+    assert set(final(model)) == {("A", 1, 8), ("A", 8, None)}
+    assert set(final(model, "x__c")) == {("x.1", 1, 8), ("x.1", 8, None)}
+    check_grid(model)
+
+
+def test_a_put_is_one_segment_of_a_child_that_is_equal_throughout() -> None:
+    before = (rec(1, 1, v="A", c={"x": 1}, to=5), rec(2, 5, v="B", c={"x": 1}, to=9))
+    model = children(*before, rec(3, 3, v="C", c={"x": 1}, to=9))
+    assert set(final(model)) == {("A", 1, 3), ("C", 3, 9)}
+    assert set(final(model, "x__c")) == {("x.1", 1, 3), ("x.1", 3, 9)}
+    assert model.apply(rec(4, 3, v="C", c={"x": 1}, to=9)) == []
+    check_grid(model)
+
+
+@pytest.mark.parametrize("valid_end", ["forever", "next_change"])
+def test_a_put_has_its_ends_though_the_children_that_it_took_away_had_none_there(valid_end: str) -> None:
+    """A retract of it would else find nothing, or run on: x would hold where nobody ever said so."""
+    inside = children(rec(1, 1, v="A"), rec(2, 5, v="A", c={"x": 1}, to=7), valid_end=valid_end)
+    assert inside.apply(rec(3, 3, v="A", to=9)) != []
+    assert set(final(inside)) == {("A", 1, 3), ("A", 3, 9), ("A", 9, None)}
+    before = children(rec(1, 1, v="A"), rec(2, 1, v="A", c={"x": 1}, to=7), valid_end=valid_end)
+    assert before.apply(rec(3, 3, v="A", to=9)) != []
+    assert before.apply(rec(4, 3, "retract")) != []
+    assert set(final(before, "x__c")) == {("x.1", 1, 9)}
+    check_grid(before)
+
+
 def test_patch_replaces_a_given_array_whole() -> None:
     before = (rec(1, 1, v="A", c={"x": 1, "y": 1}), rec(2, 10, v="B", c={"x": 2}))
     kept = children(*before, rec(3, 5, "patch", w=1))

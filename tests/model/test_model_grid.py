@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from .invariants import check_grid, check_rows
 from .oracle import Model
 from .shorthand import CHILDREN, final, rec, run
-from .strategies import Stream, random_stream, streams
+from .strategies import Stream, close_streams, random_close_stream, random_stream, streams
 
 STEADY = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -31,6 +31,36 @@ def test_rows_reproduce_the_dense_grid_of_a_long_stream(seed: int) -> None:
     stream = random_stream(seed, 150, partitions=2)
     model = Model(stream.entry).run(stream.records)
     check_rows(model)
+    check_grid(model)
+
+
+@STEADY
+@given(close_streams())
+def test_rows_of_records_that_hardly_differ_reproduce_the_dense_grid(stream: Stream) -> None:
+    model = Model(stream.entry).run(stream.records)
+    check_rows(model)
+    check_grid(model)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_put_is_one_segment_of_every_table(seed: int) -> None:
+    """Whatever it finds: no row of its key has a boundary inside its range, and the ends of that are boundaries."""
+    stream, puts = random_close_stream(seed, 100), 0
+    model = Model(stream.entry)
+    for record in stream.records:
+        rows = model.apply(record)
+        change = model.decoded[-1].change
+        if change.operation == "put" and rows:
+            lines = model.timelines[change.key].lines.values()
+            marks = {b for line in lines for s in line for b in (s.valid_from, s.valid_to)}
+            start = change.valid_from
+            end = change.valid_to or min((m for m in marks if m > start), default=model.dataset.end)
+            end = end if model.dataset.next_change or change.valid_to else model.dataset.end
+            assert {m for m in marks if start <= m <= end} - {model.dataset.end} == {start, end} - {
+                model.dataset.end
+            }
+            puts += 1
+    assert puts > 20
     check_grid(model)
 
 

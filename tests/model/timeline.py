@@ -134,34 +134,52 @@ def apply(lines: Lines, change: Change, *, next_change: bool, end: int) -> Lines
         b = end
     elif b is None or change.operation == "retract":
         b = next_boundary(lines, a, end)
-    after = _OPERATIONS[change.operation](lines, change, a, b, end)
-    if next_change:
-        after = _keep_boundaries(lines, after, change, a, b, end)
+    if change.operation == "put":
+        after = _put(lines, change, a, b, end, next_change=next_change)
+    else:
+        after = _OPERATIONS[change.operation](lines, change, a, b, end)
+        if next_change:
+            after = _keep_boundaries(lines, after, change, b, end)
     return {place: line for place, line in after.items() if line}
 
 
-def _keep_boundaries(before: Lines, after: Lines, change: Change, a: int, b: int, end: int) -> Lines:
-    """In a feed of change points a put's start stays a boundary, and no change takes away the one it ends at.
+def _keep_boundaries(before: Lines, after: Lines, change: Change, b: int, end: int) -> Lines:
+    """In a feed of change points no change takes away the boundary that it ends at.
 
     A patch takes none away: it is of segments. Where only children had a boundary, the parent is cut.
     """
-    parent = after.get(PARENT, [])
     if change.operation == "patch":
         for lost in sorted(boundaries(before, end) - boundaries(after, end)):
             after = after | {PARENT: cut(after.get(PARENT, []), lost)}
-    elif change.operation == "put" and a not in boundaries(after, end):
-        after = after | {PARENT: put(parent, a, b, change.values)}
     elif b in boundaries(before, end) and b not in boundaries(after, end):
-        after = after | {PARENT: cut(parent, b)}
+        after = after | {PARENT: cut(after.get(PARENT, []), b)}
     return after
 
 
-def _put(lines: Lines, change: Change, a: int, b: int, end: int) -> Lines:
+def _put(lines: Lines, change: Change, a: int, b: int, end: int, *, next_change: bool) -> Lines:
+    """One segment [a, b) in all rows together: none has a boundary inside, and some have them at a and at b.
+
+    Rows that the record lists as they are, and that have no boundary inside, are left alone: so where no
+    other row shows a or b, the parent has to.
+    """
+    listed = _rows_of(change)
+    known = all(holds(lines.get(place, []), a, b, values) for place, values in listed.items())
+    known = known and not any(_overlapping(line, a, b) for p, line in lines.items() if p not in listed)
+    if known and (a in boundaries(lines, end) or not next_change):
+        return lines
     after = {place: clear(line, a, b) for place, line in lines.items()}
-    for place, values in _rows_of(change).items():
+    for place, values in listed.items():
         line = lines.get(place, [])
-        after[place] = line if holds(line, a, b, values) else put(line, a, b, values)
+        after[place] = line if _holds_as_one(line, a, b, values) else put(line, a, b, values)
+    if a not in boundaries(after, end):
+        after[PARENT] = put(after[PARENT], a, b, change.values)
+    elif b != end and b not in boundaries(after, end):
+        after[PARENT] = cut(after[PARENT], b)
     return after
+
+
+def _holds_as_one(line: Line, a: int, b: int, values: Values) -> bool:
+    return holds(line, a, b, values) and len(_overlapping(line, a, b)) == 1
 
 
 def _rows_of(change: Change) -> dict[Place, Values]:
@@ -201,7 +219,6 @@ def _retract(lines: Lines, change: Change, a: int, q: int, end: int) -> Lines:
 
 
 _OPERATIONS: dict[str, Callable[[Lines, Change, int, int, int], Lines]] = {
-    "put": _put,
     "patch": _patch,
     "delete": _delete,
     "terminate": _delete,

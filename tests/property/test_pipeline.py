@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pipeline.source.files import FileSource
-from tests.model.strategies import Stream, random_stream, streams
+from tests.model.strategies import Stream, random_close_stream, random_stream, streams
 from tests.property.differential import (
     Way,
     answers_that_differ,
@@ -95,6 +95,19 @@ def test_rows_are_the_same_with_hardly_any_memory(
         assert differences(place, stream, seed=seed, rebuild=rebuild, mode=mode) == []
 
 
+@pytest.mark.parametrize("rebuild", [False, True])
+@pytest.mark.parametrize("mode", ["append", pytest.param("upsert", marks=pytest.mark.slow)])
+def test_records_that_hardly_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, rebuild: bool
+) -> None:
+    """Also with hardly any memory: the boundaries of a key are the same wherever it comes back from."""
+    monkeypatch.setattr("pipeline.engine.load.FileSource", partial(FileSource, block_records=3))
+    monkeypatch.setattr("pipeline.engine.dataset.physical_memory", lambda: 2)
+    for seed in (1, 3):
+        stream = random_close_stream(seed, 60)
+        assert differences(tmp_path / str(seed), stream, seed=seed, rebuild=rebuild, mode=mode) == []
+
+
 @pytest.mark.parametrize("limit", [10])
 def test_an_epoch_may_end_within_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr("pipeline.engine.timelines.ROW_LIMIT", limit)
@@ -120,6 +133,13 @@ def test_hundreds_of_streams(tmp_path: Path, hundred: int) -> None:
         mode = "upsert" if seed % 5 == 4 else "append"
         found = differences(tmp_path / str(seed), stream, seed=seed, rebuild=seed % 2 == 1, mode=mode)
         assert found == [], f"seed {seed}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3000, 3060))
+def test_many_records_that_hardly_differ(tmp_path: Path, seed: int) -> None:
+    stream, mode = random_close_stream(seed, 100), "upsert" if seed % 5 == 4 else "append"
+    assert differences(tmp_path, stream, seed=seed, rebuild=seed % 2 == 1, mode=mode) == []
 
 
 @pytest.mark.long

@@ -26,6 +26,25 @@ def random_changes(seed: int, count: int, *, instants: int, keys: int = 1) -> li
     return changes
 
 
+def close_changes(seed: int, count: int, *, instants: int = 12) -> list[Do]:
+    """Changes that hardly differ, of ranges over many segments: puts find their values there, cut in pieces."""
+    choose = random.Random(seed)
+    changes = []
+    for system in range(count):
+        operation = choose.choice(("put", "put", "put", "put", "patch", "delete", "retract"))
+        start = choose.randrange(instants)
+        end = start + choose.randrange(1, instants) if choose.random() < 0.7 else None
+        values = choose.choice("AAAAB") if operation in ("put", "patch") else None
+        children = None
+        if operation == "put" or (operation == "patch" and choose.random() < 0.5):
+            share = choose.choice((0.0, 0.6, 0.6))
+            children = {
+                t: {k: choose.choice("11112") for k in "uvw" if choose.random() < share} for t in (1, 2)
+            }
+        changes.append(Do(operation, start, end, values, children, system // 3))
+    return changes
+
+
 def _children(choose: random.Random) -> dict[int, dict[str, str]] | None:
     if choose.random() < 0.3:
         return None

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.temporal.store import COUNT, PARENT_PAGES
 from tests.unit.temporal.machine import Do, Machine, put, told
-from tests.unit.temporal.randomly import model_timeline, random_changes
+from tests.unit.temporal.randomly import close_changes, model_timeline, random_changes
 
 LONG = 10_000
 
@@ -54,6 +54,26 @@ def test_random_changes_against_the_model(seed: int, next_change: bool) -> None:
     for at in range(0, 700, 100):
         machine.run(*changes[at : at + 100])
         assert _timeline(machine) == model_timeline(changes[: at + 100], next_change=next_change)
+
+
+@pytest.mark.parametrize("next_change", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_changes_that_hardly_differ_against_the_model(seed: int, next_change: bool) -> None:
+    changes = close_changes(seed, 300)
+    machine = Machine(next_change)
+    for at in range(300):
+        before = machine.timeline()
+        machine.run(changes[at])
+        after = machine.timeline()
+        rows = machine.taken()
+        assert _timeline(machine) == model_timeline(changes[: at + 1], next_change=next_change)
+        closed = sorted((row[:3] for row in rows if row[4] is not None), key=str)
+        gone, came = (
+            [s for s in these if s not in those] for these, those in ((before, after), (after, before))
+        )
+        assert [row for row in closed if row in gone] == sorted(gone, key=str)
+        opened = sorted((row[:3] for row in rows if row[4] is None), key=str)
+        assert [row for row in opened if row in came] == sorted(came, key=str)
 
 
 def test_many_children() -> None:
