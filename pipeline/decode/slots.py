@@ -250,7 +250,7 @@ def keep_number(
         precision, scale = columns[slot, C_PRECISION], columns[slot, C_SCALE]
         code, a, b = decimal(buffer, at, end, mantissa, exponent, digits, flags, precision, scale)
     elif kind == _DOUBLE:
-        code, a = double(buffer, at, end, mantissa, exponent, flags, registers)
+        code, a = double(buffer, at, end, mantissa, exponent, digits, flags, registers)
     elif kind == _FLOAT:
         code, a = single(buffer, at, end, mantissa, exponent, digits, flags, registers)
     elif kind == _STRING and columns[slot, C_LOOSE] != 0:
