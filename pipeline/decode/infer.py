@@ -81,6 +81,7 @@ class _Table:
             for position, other in enumerate(dataset.tables)
             if position > 0 and other.arrays[:-1] == self.table.arrays
         }
+        self.whole = {p for p, c in self.columns.items() if c.declared and c.type.kind is Kind.JSON}
         self.known = set(self.columns) | set(self.arrays)
         if index == 0:
             roles = (options.valid_from, options.valid_to, options.operation)
@@ -141,7 +142,7 @@ class _Walk:
             self.value(table, below, value)
 
     def value(self, table: _Table, path: Path, value: Any) -> None:
-        if value is None:
+        if value is None or path in table.whole:
             return
         if isinstance(value, list) and not isinstance(value, _Members) and path in table.arrays:
             self.elements(self.tables[table.arrays[path]], value)
