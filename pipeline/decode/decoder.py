@@ -157,7 +157,7 @@ class Decoder:
         buffer, starts, ends, _, _, stamps = spans
         one = slice(record, record + 1)
         nothing = np.zeros(0, np.int64)
-        registers = self._registers.copy()
+        marks = self._registers[R_ROWS : R_ROWS + R_MARKS].copy()
         self._registers[R_ROWS : R_ROWS + R_MARKS] = 0
         size = int(ends[record] - starts[record])
         output, _ = self._run(
@@ -166,7 +166,7 @@ class Decoder:
             new_output(1, size, children=True),
         )
         row = output.rows[self._registers[R_EQUAL]]
-        self._registers[:] = registers
+        self._registers[R_ROWS : R_ROWS + R_MARKS] = marks
         table = self.schema.tables[int(row[X_TABLE])]
         key = output.row_keys[row[X_KEY] : row[X_KEY_END]].tobytes()
         columns = table.key[len(self.schema.parent.own_key) :]
