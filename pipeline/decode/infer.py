@@ -180,5 +180,6 @@ def evolved(record: bytes, dataset: DatasetSchema, options: DecodeOptions) -> Da
     walk = _Walk(dataset, options)
     walk.members(walk.tables[0], (), value)
     if sum(len(t.table.own_key + t.table.values) + len(t.added) for t in walk.tables) > options.max_columns:
-        raise Misfit(Code.TOO_MANY_COLUMNS, 0, ())
+        first = next(t for t in walk.tables if t.added)
+        raise Misfit(Code.TOO_MANY_COLUMNS, first.index, first.added[0].path)
     return replace(dataset, tables=tuple(table.result() for table in walk.tables))

@@ -181,3 +181,42 @@ def test_a_key_that_is_missing_names_the_child_table_and_the_column() -> None:
         "d__o.legs.at (o.legs.t.at): an element's key is missing or null",
         "o.legs: an element is null",
     ]
+
+
+def test_the_advice_for_keys_times_and_numbers_is_one_that_works() -> None:
+    schema = dataset(
+        column("f", "float"), key=(column("k", "long"),), children=[child(["c"], (column("id", "date"),))]
+    )
+    decoder = Decoder(schema, options(valid_unit="s"))
+    lines = (
+        '{"k":"x","v":0}',
+        '{"k":1,"v":1.5}',
+        '{"k":1,"v":0,"f":16777217}',
+        '{"k":1,"v":0,"c":[{"id":1}]}',
+        '{"k":1,"v":true}',
+    )
+    batch = decode(decoder, *lines)
+    told = [explain(batch, i) for i in range(5)]
+    assert [(stage, reason.partition(", at byte")[0]) for stage, reason, _ in told] == [
+        ("column", "d.k: a value of another type"),
+        ("valid time", "valid_from: not an integer"),
+        ("column", "d.f: a number that would be rounded"),
+        ("column", "d__c.id: a value of another type"),
+        ("valid time", "valid_from: a value of another type"),
+    ]
+    words = [
+        "a key can't change",
+        "valid_unit",
+        "decimal(p,s), under a new name",
+        "a key can't change",
+        "ISO 8601",
+    ]
+    assert all(word in advice for word, (_, _, advice) in zip(words, told, strict=True))
+
+
+def test_too_many_columns_name_the_field() -> None:
+    decoder = Decoder(dataset(column("c", "long")), options(max_columns=3))
+    batch = decode(decoder, HEAD + ',"o":{"n":1,"m":2}}')
+    _, reason, advice = explain(batch, 0)
+    assert reason == "o.n: the dataset would have too many columns"
+    assert "json" in advice
