@@ -29,6 +29,10 @@ def rows_of(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:
     _check_names(table.schema, "the table")
     for field in table.schema:
         _check_type(field.type, field.name)
+    return _rows(table)
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     names = table.schema.names
     for batch in table.to_batches(max_chunksize=_ROWS):
         if not names:

@@ -125,7 +125,7 @@ def _check_paths(part: DatasetConfig | ChildConfig, base: Steps, document: Docum
 def _check_singles(part: DatasetConfig | ChildConfig, base: Steps, document: Document) -> None:
     """Keys and times are single values: they may lie in a json column, in no other one, and in no array."""
     declared = {column.path for column in part.columns.values()}
-    singles = [
+    singles: list[_Read] = [
         (path, ("key", i), f"the key '{spell_path(path)}'")
         for i, path in enumerate(part.key)
         if path not in declared
