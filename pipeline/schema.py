@@ -127,7 +127,8 @@ class Column:
         path: of its value.
         type: its type.
         declared: in lake.yaml, or inferred.
-        retired: its path is declared under another name now: it keeps what it has, and gets no more values.
+        retired: another column, or an array, is declared at its path now, above it or below it: it keeps
+            what it has, and gets no more values.
     """
 
     name: str

@@ -95,7 +95,12 @@ def _check_paths(part: DatasetConfig | ChildConfig, base: Steps, document: Docum
         if not path and (parent or steps[0] == "children"):
             message = f"{what} reads the whole {'record' if parent else 'element'}"
             document.report(base + steps, message, "name a member of it")
+    whole = {column.path for column in part.columns.values() if column.type.kind is Kind.JSON}
     for (shorter, _, owner), (longer, steps, what) in _overlaps(reads):
+        if not shorter and (parent or owner.startswith("children")):
+            continue
+        if shorter in whole and shorter != longer and longer in part.key:
+            continue
         if shorter == longer:
             message, fix = f"{owner} already reads '{spell_path(longer)}'", "keep one of the two"
         elif owner.startswith("children"):
@@ -105,6 +110,7 @@ def _check_paths(part: DatasetConfig | ChildConfig, base: Steps, document: Docum
             message = f"{owner} takes all of '{spell_path(shorter)}', so nothing is left for {what}"
             fix = "keep the one or the other"
         document.report(base + steps, message, fix)
+    _check_singles(part, base, document)
     for name, column in part.columns.items():
         if (
             "__" in name
@@ -117,12 +123,40 @@ def _check_paths(part: DatasetConfig | ChildConfig, base: Steps, document: Docum
             document.report((*base, "columns", name), message, fix)
 
 
+def _check_singles(part: DatasetConfig | ChildConfig, base: Steps, document: Document) -> None:
+    """Keys and times are single values: they may lie in a json column, in no other one, and in no array."""
+    declared = {column.path for column in part.columns.values()}
+    singles: list[_Read] = [
+        (path, ("key", i), f"the key '{spell_path(path)}'")
+        for i, path in enumerate(part.key)
+        if path not in declared
+    ]
+    if isinstance(part, DatasetConfig):
+        roles = {"valid_from": part.valid_from, "valid_to": part.valid_to, "operation": part.operation}
+        singles += [(path, (role,), role) for role, path in roles.items() if path]
+    arrays = {child.path for child in part.children}
+    around = {path: what for path, _, what in singles} | {
+        column.path: f"column '{name}'"
+        for name, column in part.columns.items()
+        if column.type.kind is not Kind.JSON
+    }
+    for path, steps, what in singles:
+        above = next((path[:n] for n in range(len(path)) if path[:n] in around), None)
+        if above is not None:
+            message = (
+                f"{around[above]} is a single value at '{spell_path(above)}', so nothing is left for {what}"
+            )
+            document.report(base + steps, message, "keep the one or the other, or declare the column as json")
+        elif steps[0] != "key" and any(path[:n] in arrays for n in range(1, len(path))):
+            document.report(base + steps, f"{what} lies in an array under children", "name another member")
+
+
 def _overlaps(reads: list[_Read]) -> Iterator[tuple[_Read, _Read]]:
     """Pairs of which the first one's path is the second's, or leads to it."""
     readers: dict[tuple[str, ...], _Read] = {}
     for read in sorted(reads, key=lambda read: len(read[0])):
         path = read[0]
-        above = next((readers[path[:n]] for n in range(1, len(path) + 1) if path[:n] in readers), None)
+        above = next((readers[path[:n]] for n in range(len(path) + 1) if path[:n] in readers), None)
         if above:
             yield above, read
         readers.setdefault(path, read)

@@ -14,11 +14,13 @@ class Label:
         name: with its table: ``bonds.terms__coupon``.
         path: in the record, where the name does not tell: ``terms.coupon``.
         declared: in lake.yaml, or inferred.
+        key: part of the table's key.
     """
 
     name: str
     path: str = ""
     declared: bool = True
+    key: bool = False
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pipeline.decode.hashing import hash_bytes
 from pipeline.decode.layout import (
     ABSENT,
     BODY,
+    C_KIND,
     C_LABEL,
     DELETE,
     DONE,
@@ -64,7 +65,7 @@ from pipeline.decode.scan import scan_record
 from pipeline.decode.slots import keep, keep_text, valid_instant
 from pipeline.decode.structures import Output, Plan, Scratch
 from pipeline.decode.text import is_utf8, skip_space
-from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US
+from pipeline.schema import END_OF_TIME_DAY, END_OF_TIME_US, Kind
 
 _EMPTY, _BOM, _NULL_RECORD = int(Code.EMPTY), int(Code.BOM), int(Code.NULL_RECORD)
 _NOT_OBJECT, _TRAILING, _NO_VALUE = int(Code.NOT_OBJECT), int(Code.TRAILING), int(Code.NO_VALUE)
@@ -76,6 +77,8 @@ _KEY_MISSING, _KEY_TOO_LONG, _KEY_EQUAL = (
     int(Code.KEY_TOO_LONG),
     int(Code.CHILD_KEY_EQUAL),
 )
+_BAD_UTF8 = int(Code.BAD_UTF8)
+_STRING, _BINARY = int(Kind.STRING), int(Kind.BINARY)
 _END_US, _END_DAY = END_OF_TIME_US, END_OF_TIME_DAY
 _ALL, _NO_BITS = np.uint64(2**64 - 1), np.uint64(0)
 
@@ -283,6 +286,27 @@ def _raw_key(
 
 
 @kernel
+def _is_text_key(buffer: Any, at: int, end: int, tables: Any, columns: Any) -> bool:
+    """Whether a message's key is a text as it stands: for one column of text, unless it is "..." or {...}."""
+    first = signed(tables[0, T_KEY])
+    kind = columns[first, C_KIND]
+    if tables[0, T_VALUE] != first + 1 or (kind != _STRING and kind != _BINARY):
+        return False
+    mark = peek(buffer, skip_space(buffer, at, end), end)
+    return mark != 34 and mark != 123
+
+
+@kernel
+def _text_key(
+    buffer: Any, at: int, end: int, tables: Any, columns: Any, slots: Any, arena: Any, registers: Any
+) -> int:
+    if not is_utf8(buffer, at, end):
+        return _fault(_BAD_UTF8, -1, -1, registers)
+    keep_text(buffer, at, end, at, 0, signed(tables[0, T_KEY]), columns, slots, arena, registers)
+    return 0
+
+
+@kernel
 def _operation(tombstone: bool, slots: Any, registers: Any) -> int:
     if not tombstone:
         return slots[OPERATION, 1] if slots[OPERATION, 0] == GIVEN else 0
@@ -346,6 +370,9 @@ def decode_block(  # noqa: C901 - the walk of one record must be taken in whole 
         tombstone = _begin(slots, i, starts, stamps)
         if tombstone:
             at, end, root = key_starts[i], key_ends[i], registers[R_KEY_ENTRY]
+            if at >= 0 and _is_text_key(buffer, at, end, tables, columns):
+                code = _text_key(buffer, at, end, tables, columns, slots, arena, registers)
+                at = -1
         while at >= 0:
             at = skip_space(buffer, at, end)
             mark = peek(buffer, at, end)

@@ -11,10 +11,12 @@ from pipeline.decode.batch import Batch
 from pipeline.decode.block import decode_block
 from pipeline.decode.hashing import PROCESS_SEED
 from pipeline.decode.infer import Misfit, evolved
+from pipeline.decode.key_text import key_text
 from pipeline.decode.layout import (
     FULL_OWN_KEYS,
     FULL_PLACES,
     FULL_WHOLE_KEYS,
+    R_EQUAL,
     R_FIELDS,
     R_FINAL_KEYS,
     R_FULL,
@@ -27,6 +29,9 @@ from pipeline.decode.layout import (
     R_VALUES,
     STAMP,
     STOP_FULL,
+    X_KEY,
+    X_KEY_END,
+    X_TABLE,
     Code,
 )
 from pipeline.decode.options import DecodeOptions
@@ -113,8 +118,8 @@ class Decoder:
             first = stopped + 1
         if self._registers[R_NESTED]:
             self._registers[R_ROW_KEYS] = self._registers[R_FINAL_KEYS]
-        self._name_fields(spans, output)
         ahead = self._reject_ahead(output)
+        self._name_fields(spans, output)
         return to_batch(output, self._registers, ahead, self._ready.columns, self._fields)
 
     def _reject_ahead(self, output: Output) -> NDArray[np.bool_]:
@@ -144,6 +149,28 @@ class Decoder:
         self._fields |= zip(records.tolist(), found, strict=True)
         keys = np.flatnonzero((output.status != Code.OK) & (output.error_column < 0) & (starts < 0))
         self._fields |= dict.fromkeys(keys.tolist(), _MESSAGE_KEY)
+        equal = np.flatnonzero(output.status == Code.CHILD_KEY_EQUAL).tolist()
+        self._fields |= {record: self._equal_key(spans, record) for record in equal}
+
+    def _equal_key(self, spans: _Spans, record: int) -> str:
+        """The child table and the key that two elements of a record have: it is decoded again for them."""
+        buffer, starts, ends, _, _, stamps = spans
+        one = slice(record, record + 1)
+        nothing = np.zeros(0, np.int64)
+        marks = self._registers[R_ROWS : R_ROWS + R_MARKS].copy()
+        self._registers[R_ROWS : R_ROWS + R_MARKS] = 0
+        size = int(ends[record] - starts[record])
+        output, _ = self._run(
+            (buffer, starts[one], ends[one], nothing, nothing, stamps[one]),
+            0,
+            new_output(1, size, children=True),
+        )
+        row = output.rows[self._registers[R_EQUAL]]
+        self._registers[R_ROWS : R_ROWS + R_MARKS] = marks
+        table = self.schema.tables[int(row[X_TABLE])]
+        key = output.row_keys[row[X_KEY] : row[X_KEY_END]].tobytes()
+        columns = table.key[len(self.schema.parent.own_key) :]
+        return f"{table.name} ({full_path(table, ())}), {key_text(key, columns)}"
 
     def _run(self, spans: _Spans, first: int, output: Output) -> tuple[Output, int]:
         """Decode from a record on, up to the end or to a record with new fields; tells where that is."""

@@ -19,7 +19,12 @@ _AHEAD = "set its producer's clock right, or raise time.max_ahead; a replay appl
 _FIX = "correct the record at its source and send it again"
 _DECLARE = "declare a type that fits, under a new name where the table holds rows, then replay"
 _DECLARE_IT = (
-    "declare it under columns, with a type that fits (of an array of plain values: path: .), then replay"
+    "declare it under columns, with a type that fits, under a new name where the table has that column"
+    " (of an array of plain values: path: .), then replay"
+)
+_KEY_TYPE = (
+    "correct the record at its source and send it again; to give the key another type, load the data as"
+    " another dataset: a key can't change"
 )
 _TIMES = "write ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00.000000Z"
 
@@ -33,6 +38,7 @@ _STAGES = {"valid_from": _TIME, "valid_to": _TIME, "operation": "operation"}
 """What refuses a member of the record's own; the others are an envelope's."""
 _NO_NAME = '""'
 _TYPES = {"operation": _OPERATIONS, "key": _FIX, "value": _FIX}
+_NUMBERS = "write a whole number of valid_unit, in 64 bits, or ISO 8601"
 
 _REASONS: dict[Code, tuple[str, str, str]] = {
     Code.EMPTY: (_JSON, "the line is empty", "leave it out: every line is one record"),
@@ -82,7 +88,7 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
     Code.INEXACT: (
         _COLUMN,
         "a number that would be rounded",
-        "declare the column as decimal(p,s), then replay",
+        "declare it as decimal(p,s), under a new name where the table holds rows, then replay",
     ),
     Code.BAD_UUID: (_COLUMN, "not a hyphenated UUID", _DECLARE),
     Code.BAD_BASE64: (_COLUMN, "not standard, padded base64", _FIX),
@@ -90,7 +96,7 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
     Code.BAD_DATE: (
         _COLUMN,
         "not a date",
-        "write 2024-01-31, or declare the column as timestamp, then replay",
+        "write 2024-01-31, or declare a timestamp, under a new name where the table holds rows, then replay",
     ),
     Code.NULL_ELEMENT: (_CHILDREN, "an element is null", "leave it out"),
     Code.CHILD_KEY_MISSING: (_CHILDREN, "an element's key is missing or null", "give every element its key"),
@@ -103,14 +109,14 @@ _REASONS: dict[Code, tuple[str, str, str]] = {
     Code.UNKNOWN_FIELD: (
         _NEW,
         "a field without a column",
-        "declare it, or set on_new_field to evolve or ignore",
+        "declare it, or set on_new_field to evolve or ignore, then replay",
     ),
     Code.NAME_COLLIDES: (_NEW, "its column's name is taken", "declare it under another name, then replay"),
     Code.BIG_NUMBER: (_NEW, "an integer beyond 64 bits", "declare it as decimal(p,0), then replay"),
     Code.TOO_MANY_COLUMNS: (
         _NEW,
         "the dataset would have too many columns",
-        "declare it as json, then replay",
+        "declare an object with many fields as json, or set on_new_field to ignore, then replay",
     ),
     Code.BAD_NAME: (_NEW, "its name can't be a column's", "declare it under another name, then replay"),
     Code.NO_TIMESTAMP: (_ENVELOPE, "the timestamp is missing or null", "give every envelope its timestamp"),
@@ -198,12 +204,17 @@ def _about(code: Code, column: int, columns: tuple[Label, ...]) -> tuple[str, st
         stage = _COLUMN
     elif role is not None and stage in (_TIME, _COLUMN):
         stage = _STAGES.get(role, _ENVELOPE)
-        advice = _TYPES.get(role, _TIMES) if code is Code.WRONG_TYPE else advice
+        if code is Code.WRONG_TYPE:
+            advice = _TYPES.get(role, _TIMES)
+        elif stage == _TIME and code in (Code.OUT_OF_RANGE, Code.NOT_INTEGRAL):
+            advice = _NUMBERS
     if column >= 0:
         label = columns[column]
         reason = f"{label.name} ({label.path}): {reason}" if label.path else f"{label.name}: {reason}"
     if code is Code.TIME_FRACTION and stage in _TRUNCATING:
         advice = f"{_SIX_DIGITS}, or {_TRUNCATING[stage]}"
-    if advice is _DECLARE and (column < 0 or not columns[column].declared):
+    elif stage == _COLUMN and column >= 0 and columns[column].key and advice is not _FIX:
+        advice = _KEY_TYPE
+    elif advice is _DECLARE and (column < 0 or not columns[column].declared):
         advice = _DECLARE_IT
     return stage, reason, advice

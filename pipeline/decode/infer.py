@@ -81,6 +81,7 @@ class _Table:
             for position, other in enumerate(dataset.tables)
             if position > 0 and other.arrays[:-1] == self.table.arrays
         }
+        self.whole = {p for p, c in self.columns.items() if c.declared and c.type.kind is Kind.JSON}
         self.known = set(self.columns) | set(self.arrays)
         if index == 0:
             roles = (options.valid_from, options.valid_to, options.operation)
@@ -141,7 +142,7 @@ class _Walk:
             self.value(table, below, value)
 
     def value(self, table: _Table, path: Path, value: Any) -> None:
-        if value is None:
+        if value is None or path in table.whole:
             return
         if isinstance(value, list) and not isinstance(value, _Members) and path in table.arrays:
             self.elements(self.tables[table.arrays[path]], value)
@@ -179,5 +180,6 @@ def evolved(record: bytes, dataset: DatasetSchema, options: DecodeOptions) -> Da
     walk = _Walk(dataset, options)
     walk.members(walk.tables[0], (), value)
     if sum(len(t.table.own_key + t.table.values) + len(t.added) for t in walk.tables) > options.max_columns:
-        raise Misfit(Code.TOO_MANY_COLUMNS, 0, ())
+        first = next(t for t in walk.tables if t.added)
+        raise Misfit(Code.TOO_MANY_COLUMNS, first.index, first.added[0].path)
     return replace(dataset, tables=tuple(table.result() for table in walk.tables))

@@ -121,7 +121,9 @@ R_MARKS: Final = 6
 # what is wrong with valid_to, which matters only where it is used
 R_END: Final = 30
 R_END_AT: Final = 31
-R_BIG: Final = 32
+# the row of a record whose key another one has, too
+R_EQUAL: Final = 32
+R_BIG: Final = 33
 BIG_LIMBS: Final = 160
 R_FIELDS: Final = R_BIG + 2 * BIG_LIMBS
 

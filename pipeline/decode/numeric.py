@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode.doubles import double_bits, is_exact, round_float
+from pipeline.decode.doubles import double_bits, float_bits_of, gives_back
 from pipeline.decode.layout import Code
-from pipeline.decode.machine import bits_float, load8, multiply_high, trailing_zeros
+from pipeline.decode.machine import load8, multiply_high
 from pipeline.decode.memory import inlined, kernel, peek, signed
 
 _ZERO, _ONE, _TEN = np.uint64(0), np.uint64(1), np.uint64(10)
-_LIMIT, _FRACTION = np.uint64(2**63), np.uint64(2**53)
+_LIMIT = np.uint64(2**63)
 _POWERS = np.array([10**k for k in range(20)], dtype=np.uint64)
 _WIDE_LOW = np.array([10**k & (2**64 - 1) for k in range(39)], dtype=np.uint64)
 _WIDE_HIGH = np.array([10**k >> 64 for k in range(39)], dtype=np.uint64)
@@ -22,7 +22,11 @@ DROPPED = 8
 
 _OUT, _NOT_INTEGRAL = int(Code.OUT_OF_RANGE), int(Code.NOT_INTEGRAL)
 _SCALE, _PRECISION, _INEXACT = int(Code.SCALE), int(Code.PRECISION), int(Code.INEXACT)
-_FAR = 100_000
+
+# The least floats that are not subnormal, and how many digits those always give back: C calls it DBL_DIG.
+_NORMAL, _SAFE = 1 << 52, np.uint64(10**15)
+_NORMAL_SINGLE, _SAFE_SINGLE = 1023 - 126 << 52, np.uint64(10**6)
+_INFINITY = 0x7FF0000000000000
 
 
 @inlined
@@ -186,12 +190,12 @@ def decimal(
     """A scanned number as (code, low half, high half) of the unscaled integer that a decimal column keeps."""
     shift = exponent + scale
     high, low = _ZERO, mantissa
+    if mantissa == _ZERO:
+        return 0, 0, 0
     if shift >= 0 and digits + shift <= 18:
         if digits + shift > precision:
             return _PRECISION, 0, 0
         low = mantissa * _POWERS[shift]
-    elif mantissa == _ZERO and not flags & LONG:
-        low = _ZERO
     else:
         high, low, exponent, digits = _wide(buffer, at, end)
         shift = exponent + scale
@@ -211,18 +215,19 @@ def decimal(
 
 
 @kernel
-def double(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: int, registers: Any) -> Any:
-    """A scanned number as (code, bits of the nearest double); integers must be exact, -0.0 is 0.0."""
+def double(
+    buffer: Any, at: int, end: int, mantissa: Any, exponent: int, digits: int, flags: int, registers: Any
+) -> Any:
+    """A scanned number as (code, bits of the nearest double), which must give it back; -0.0 is 0.0."""
     if mantissa == _ZERO:
         return 0, 0
-    bits = double_bits(buffer, at, end, mantissa, exponent, flags & DROPPED != 0, registers)
-    if bits == 0 or bits >= 0x7FF0000000000000:
+    dropped = flags & DROPPED != 0
+    bits = double_bits(buffer, at, end, mantissa, exponent, dropped, registers)
+    if bits == 0 or bits >= _INFINITY:
         return _OUT, 0
-    if flags & INTEGRAL:
-        exact = mantissa >> np.uint64(trailing_zeros(mantissa)) <= _FRACTION
-        if flags & LONG:
-            exact = is_exact(buffer, at, end, bits, registers)
-        if not exact:
+    if digits > 15 or bits < _NORMAL:
+        safe = _SAFE if bits >= _NORMAL else _ZERO
+        if not gives_back(buffer, at, end, mantissa, exponent, dropped, bits, safe, registers):
             return _INEXACT, 0
     if flags & NEGATIVE:
         bits = bits | signed(-(2**63))
@@ -233,26 +238,18 @@ def double(buffer: Any, at: int, end: int, mantissa: Any, exponent: int, flags: 
 def single(
     buffer: Any, at: int, end: int, mantissa: Any, exponent: int, digits: int, flags: int, registers: Any
 ) -> Any:
-    """A scanned number as (code, bits of the nearest float, widened to a double).
-
-    The float must give the number back when printed with as many digits; integers must be exact.
-    """
-    code, bits = double(buffer, at, end, mantissa, exponent, flags, registers)
-    if code != 0 or bits == 0:
-        return code, bits
-    value = bits_float(bits)
-    rounded, code = round_float(value)
-    if code != 0:
-        return code, 0
-    if bits_float(rounded) == value:
-        return 0, rounded
-    while mantissa % _TEN == _ZERO:
-        mantissa = mantissa // _TEN
-        exponent += 1
-        digits -= 1
-    if flags & (INTEGRAL | LONG) or digits > 9:
-        return _INEXACT, 0
-    unit = bits_float(double_bits(buffer, at, end, _ONE, exponent, False, registers))
-    if abs(bits_float(rounded) - value) * 2.0 > unit:
-        return _INEXACT, 0
-    return 0, rounded
+    """A scanned number as (code, bits of the nearest 32-bit float as a double), which must give it back."""
+    if mantissa == _ZERO:
+        return 0, 0
+    dropped = flags & DROPPED != 0
+    bits = double_bits(buffer, at, end, mantissa, exponent, dropped, registers)
+    bits = float_bits_of(buffer, at, end, bits, registers)
+    if bits == 0 or bits >= _INFINITY:
+        return _OUT, 0
+    if digits > 6 or bits < _NORMAL_SINGLE:
+        safe = _SAFE_SINGLE if bits >= _NORMAL_SINGLE else _ZERO
+        if not gives_back(buffer, at, end, mantissa, exponent, dropped, bits, safe, registers):
+            return _INEXACT, 0
+    if flags & NEGATIVE:
+        bits = bits | signed(-(2**63))
+    return 0, bits

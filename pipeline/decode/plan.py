@@ -220,6 +220,7 @@ def compile_plan(
     _envelope_key(builder, key_entry)
     for table in dataset.tables:
         _open_elements(builder, elements[table.arrays])
+        _close_json(builder, table, elements[table.arrays])
     builder.masks()
     for (index, path), code in refused.items():
         builder.refuse(elements[dataset.tables[index].arrays], path, code)
@@ -273,6 +274,14 @@ def _open_elements(builder: _Builder, element: int) -> None:
     """Elements that no column takes as they are must be objects."""
     if not builder.entries[element].actions:
         builder.node(element)
+
+
+def _close_json(builder: _Builder, table: TableSchema, element: int) -> None:
+    """Nothing is new in what a declared json column takes whole, where keys or times lie in it."""
+    for column in table.values:
+        if column.declared and column.type.kind is Kind.JSON:
+            for node in _below_entry(builder, builder.at(element, column.path)):
+                node.open = False
 
 
 def _arrays(builder: _Builder, seed: np.uint64) -> Plan:

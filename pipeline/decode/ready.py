@@ -75,14 +75,17 @@ class Ready:
         """What labels stand for."""
         roles = (Label(name) for name in ROLE_NAMES)
         tables = [{column.name: column for column in table.columns} for table in self.schema.tables]
-        return (*roles, *(self._label(table, name, tables[table].get(name)) for table, name in self.labels))
+        return (
+            *roles,
+            *(self._label(table, name, tables[table].get(name)) for table, name in self.labels),
+        )
 
     def _label(self, table: int, name: str, column: Column | None) -> Label:
         schema = self.schema.tables[table]
-        spelled = f"{schema.name}.{name}"
+        spelled, key = f"{schema.name}.{name}", column in schema.own_key
         if column is None or column.path in ((), (name,)):
-            return Label(spelled, declared=column is None or column.declared)
-        return Label(spelled, full_path(schema, column.path), column.declared)
+            return Label(spelled, declared=column is None or column.declared, key=key)
+        return Label(spelled, full_path(schema, column.path), column.declared, key)
 
     def configure(self, registers: NDArray[np.int64], options: DecodeOptions) -> None:
         """Set the registers that don't change from record to record."""
@@ -117,7 +120,11 @@ class Workshop:
         labels = dict(labels)
         compiled = compile_plan(schema, self._options, labels, self.refused, self._seed)
         made = Ready(
-            schema, len(self.refused), labels, compiled, _scratch(compiled, self._options.max_depth + 3)
+            schema,
+            len(self.refused),
+            labels,
+            compiled,
+            _scratch(compiled, self._options.max_depth + 3),
         )
         self._kept = (made, *(kept for kept in self._kept if kept.schema != schema))[:2]
         return made

@@ -16,6 +16,7 @@ from pipeline.decode.layout import (
     GIVEN,
     LONG,
     MAX_KEY,
+    R_EQUAL,
     R_FINAL_KEYS,
     R_FULL,
     R_NESTED,
@@ -254,13 +255,14 @@ def _same(rows: Any, row: int, other: int, hashes: Any, keys: Any) -> bool:
 def equal_keys(
     rows: Any, first: int, last: int, keys: Any, hashes: Any, places: Any, registers: Any, seed: Any
 ) -> bool:
-    """Hash the keys of rows; whether two in one table are equal."""
+    """Hash the keys of rows; whether two in one table are equal, of which R_EQUAL is the later one."""
     for row in range(first, last):
         hashes[row] = hash_bytes(keys, rows[row, X_KEY], rows[row, X_KEY_END], seed)
     if last - first <= 8:
         for row in range(first, last):
             for other in range(first, row):
                 if _same(rows, row, other, hashes, keys):
+                    registers[R_EQUAL] = row
                     return True
         return False
     size = 32
@@ -275,6 +277,7 @@ def equal_keys(
         place = signed(hashes[row]) & (size - 1)
         while places[place] >= 0:
             if _same(rows, row, places[place], hashes, keys):
+                registers[R_EQUAL] = row
                 return True
             place = (place + 1) & (size - 1)
         places[place] = row

@@ -226,7 +226,9 @@ def _leaf(
         if bare:
             registers[R_NEW] = 1
         elif (entries[entry, E_NODE] >= 0 or entries[entry, E_TABLE] >= 0) and not (
-            count > 0 and mark == 91 and is_text(columns[actions[first], C_KIND])
+            count > 0
+            and is_text(columns[actions[first], C_KIND])
+            and (mark == 91 or columns[actions[first], C_LOOSE] == 0)
         ):
             fail(registers, False, _WRONG_TYPE, columns[actions[first], C_LABEL] if count > 0 else -1, at)
     return after

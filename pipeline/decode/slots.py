@@ -279,7 +279,7 @@ def keep_number(
     elif kind == _DECIMAL:
         code, a, b = _decimal(buffer, at, end, number, columns, slot)
     elif kind == _DOUBLE:
-        code, a = double(buffer, at, end, mantissa, exponent, flags, registers)
+        code, a = double(buffer, at, end, mantissa, exponent, digits, flags, registers)
     elif kind == _FLOAT:
         code, a = single(buffer, at, end, mantissa, exponent, digits, flags, registers)
     elif kind == _STRING and columns[slot, C_LOOSE] != 0:

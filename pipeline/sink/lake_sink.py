@@ -101,7 +101,7 @@ class LakeSink:
         options = TableOptions(dataset.name, mode, partition_by)
         self._modes[dataset.name] = mode
         with explained(self._where), self._lock:
-            opened = tuple(self._open_table(table, options) for table in dataset.tables)
+            opened = tuple(self._open_table(table, options, dataset) for table in dataset.tables)
             dead = iceberg.open_dead_letters(self._catalog, self._dead_letter_table)
             self._tables[self._dead_letter_table] = dead
         return DatasetSchema(dataset.name, opened)
@@ -495,7 +495,7 @@ class LakeSink:
         del self._tables[part.identifier]
         return commit().run()
 
-    def _open_table(self, table: TableSchema, options: TableOptions) -> TableSchema:
+    def _open_table(self, table: TableSchema, options: TableOptions, dataset: DatasetSchema) -> TableSchema:
         try:
             existing = iceberg.load_table(self._catalog, table.identifier)
         except NoSuchTableError:
@@ -503,7 +503,8 @@ class LakeSink:
             reach("after-new-table")
         iceberg.check_table(table, existing, options)
         self._tables[table.identifier] = existing
-        full = iceberg.read_back(table, existing)
+        arrays = [t.arrays[-1] for t in dataset.tables if t.arrays and t.arrays[:-1] == table.arrays]
+        full = iceberg.read_back(table, existing, arrays)
         self._evolve(full, existing)
         return full
 

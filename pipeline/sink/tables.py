@@ -25,6 +25,7 @@ from pipeline.sink.partitions import partition_spec, path_properties, same_parti
 from pipeline.sink.types import arrow_to_iceberg, doc_of, from_iceberg, path_of, to_iceberg, widens
 
 Mode = Literal["append", "upsert"]
+Path = tuple[str, ...]
 
 _UNSET = {JSON: "[]"}
 _ELSEWHERE = "load the data as another dataset: one with another name and table in lake.yaml"
@@ -241,22 +242,30 @@ def _refuse(table: TableSchema, what: str, next_step: str) -> None:
     raise Refused(f"{table.identifier}: {what}", next_step=next_step)
 
 
-def read_back(table: TableSchema, existing: Table) -> TableSchema:
+def read_back(table: TableSchema, existing: Table, arrays: Sequence[Path] = ()) -> TableSchema:
     """The table's schema with the columns of earlier runs, inferred or retired, in their order of appearance.
 
     Retired ones, too: rows are written anew when their belief or validity ends, and keep what they had.
+
+    Args:
+        table: as lake.yaml declares it.
+        existing: the table that there is.
+        arrays: paths of the arrays in it that are child tables.
     """
     json_columns = set(json.loads(existing.properties.get(JSON, "[]")))
     names = {column.name for column in table.columns}
     own = table.values if table.by_position else table.own_key + table.values
-    paths = {column.path for column in own}
+    declared = [column.path for column in own]
     earlier = []
     for field in existing.schema().fields:
         path = path_of(field)
         if field.name in names or field.name in RESERVED or path is None:
             continue
         type_ = from_iceberg(field.field_type, json_text=field.name in json_columns)
-        earlier.append(Column(field.name, path, type_, declared=False, retired=path in paths))
+        # An array of which an earlier run kept the text may be a child table now, too.
+        listed = path in arrays and type_.kind is Kind.JSON
+        retired = any(_same_value(path, other) for other in (*declared, *(() if listed else arrays)))
+        earlier.append(Column(field.name, path, type_, declared=False, retired=retired))
     known = {field.name: field for field in existing.schema().fields}
     values = tuple(
         replace(c, type=from_iceberg(known[c.name].field_type, json_text=c.name in json_columns))
@@ -265,6 +274,12 @@ def read_back(table: TableSchema, existing: Table) -> TableSchema:
         for c in table.values
     )
     return replace(table, values=values).with_values(tuple(earlier))
+
+
+def _same_value(path: Path, other: Path) -> bool:
+    """Whether two paths read the same value, or one a part of the other's."""
+    shorter = min(len(path), len(other))
+    return path[:shorter] == other[:shorter]
 
 
 def needs_evolution(table: TableSchema, existing: Table) -> bool:

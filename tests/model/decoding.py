@@ -16,7 +16,7 @@ OPERATIONS = ("put", "patch", "delete", "terminate", "retract")
 
 @dataclass(frozen=True)
 class Record:
-    """One message. ``value`` None is a tombstone; ``key`` is the record's own key, as bytes."""
+    """One message. ``value`` None is a tombstone; ``key`` is the record's own key, as bytes: an envelope's is JSON."""
 
     value: bytes | None
     timestamp: int
@@ -24,6 +24,7 @@ class Record:
     partition: int = 0
     offset: int = 0
     topic: str | None = None
+    json_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def decode(dataset: Dataset, record: Record) -> Change:
 
 def _tombstone(dataset: Dataset, record: Record) -> Change:
     columns = dataset.parent.own_key
-    given = _message_key(record.key, single=len(columns) == 1)
+    text = len(columns) == 1 and columns[0].type.name in ("string", "binary") and not record.json_key
+    given = _message_key(record.key, single=len(columns) == 1, text=text)
     if isinstance(given.value, Members):
         parts = [_key_part(given.value, c, [o for o in columns if o is not c]) for c in columns]
     elif len(columns) == 1:
@@ -98,12 +100,19 @@ def _key_part(members: Members, column: Column, others: list[Column]) -> Json:
     return found
 
 
-def _message_key(key: bytes | None, *, single: bool) -> Json:
-    """JSON; or, where one column is the key, a text that is not JSON, as many producers write it."""
+def _message_key(key: bytes | None, *, single: bool, text: bool) -> Json:
+    """JSON; or, where one column is the key, a text, as many producers write it.
+
+    For a column of text, what is no JSON string or object is a text also where it is JSON.
+    """
     if key is None:
         raise Rejected("decode", "a tombstone without a key")
     try:
+        if text and key.decode("utf-8").lstrip(" \t\n\r")[:1] not in ('"', "{"):
+            return Json(key.decode("utf-8"), "")
         return read_json(key)
+    except UnicodeDecodeError:
+        raise Rejected("decode", "not UTF-8") from None
     except NotJson:
         if not single:
             raise
@@ -276,7 +285,7 @@ def read_envelope(line: bytes, offset: int) -> Record:
     at = in_years(instant(stamp.value))
     if value is NULL or document.value.doubled() & {"value", "key"}:
         raise Rejected("source", "no value, or a member twice", at)
-    return Record(_bytes(value), at, _bytes(key), offset=offset)
+    return Record(_bytes(value), at, _bytes(key), offset=offset, json_key=True)
 
 
 def _bytes(given: Json) -> bytes | None:

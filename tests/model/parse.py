@@ -24,17 +24,25 @@ class Number:
         return not set(self.text) & set(".eE")
 
     @property
+    def significant(self) -> tuple[str, int]:
+        """Its digits from the first to the last that is not 0, and the power of ten of the last."""
+        _, whole, fraction, exponent = NUMBER.fullmatch(self.text).groups(default="")  # type: ignore[union-attr]
+        digits = (whole + fraction).lstrip("0")
+        size = exponent.lstrip("+-").lstrip("0")
+        power = 10**20 if len(size) > 20 else int(size or 0)
+        shift = (-power if exponent.startswith("-") else power) - len(fraction)
+        return digits.rstrip("0"), shift + len(digits) - len(digits.rstrip("0"))
+
+    @property
     def integer(self) -> int | None:
         """The integer that it is, however written, or None; 10**40 stands for anything larger."""
-        sign, whole, fraction, exponent = NUMBER.fullmatch(self.text).groups(default="")  # type: ignore[union-attr]
-        digits = (whole + fraction).lstrip("0")
+        digits, shift = self.significant
         if not digits:
             return 0
-        shift = int(exponent or 0) - len(fraction) + len(digits) - len(digits.rstrip("0"))
         if shift < 0:
             return None
-        size = 10**40 if len(digits) + shift > 40 else int(digits.rstrip("0")) * 10**shift
-        return -size if sign else size
+        size = 10**40 if len(digits) + shift > 40 else int(digits) * 10**shift
+        return -size if self.text.startswith("-") else size
 
 
 @dataclass(frozen=True)

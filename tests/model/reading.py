@@ -7,6 +7,7 @@ import re
 import struct
 import uuid
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from .dataset import END_US, Column, Rejected, Type
@@ -157,40 +158,47 @@ def _integer(kind: Type, value: Any) -> int:
 
 
 def _floating(kind: Type, value: Any) -> float:
+    """The nearest float, if it gives the number back: printed with as many digits, it is the number."""
     if not isinstance(value, Number):
         raise _Misfit("not a number")
-    number = float(value.text)
-    if kind.name == "float" and abs(number) < float("inf"):
-        try:
-            number = struct.unpack("<f", struct.pack("<f", number))[0]
-        except OverflowError:
-            raise _Misfit("out of range") from None
-    if abs(number) == float("inf"):
+    digits, _ = value.significant
+    if not digits:
+        return 0.0
+    number = _nearest_single(value.text) if kind.name == "float" else float(value.text)
+    if not number or abs(number) == float("inf"):
         raise _Misfit("out of range")
-    if not number and value.integer != 0:
-        raise _Misfit("so small that it would be 0")
-    if value.integer is not None and number != value.integer and abs(value.integer) < 10**40:
-        raise _Misfit("an integer that this type can't hold exactly")
-    return number + 0.0
+    if Decimal(f"{number:.{len(digits) - 1}e}") != Decimal(value.text):
+        raise _Misfit("a number that would be rounded")
+    return number
+
+
+def _nearest_single(text: str) -> float:
+    """The 32-bit float nearest to a number: of the floats around the double, since to round twice is not it."""
+    double = float(text)
+    try:
+        (bits,) = struct.unpack("<i", struct.pack("<f", abs(double)))
+    except OverflowError:
+        return float("inf")
+    if not double or abs(double) == float("inf"):
+        return double
+    exact = abs(Fraction(Decimal(text)))
+    around = range(max(bits - 1, 0), min(bits + 2, 0x7F800000))
+    floats = {k: struct.unpack("<f", struct.pack("<i", k))[0] for k in around}
+    nearest = floats[min(floats, key=lambda k: (abs(Fraction(floats[k]) - exact), k & 1))]
+    return -nearest if text.startswith("-") else nearest
 
 
 def _decimal(kind: Type, value: Any) -> Decimal:
-    text = value.text if isinstance(value, Number) else value
-    if not isinstance(text, str) or not (found := NUMBER.fullmatch(text)):
+    number = value if isinstance(value, Number) else Number(value) if isinstance(value, str) else None
+    if number is None or not NUMBER.fullmatch(number.text):
         raise _Misfit("not a decimal")
-    if len(found[4] or "") > 8:
-        raise _Misfit("an exponent beyond reason")
-    sign, digits, exponent = Decimal(text).as_tuple()
-    assert isinstance(exponent, int)
-    significant = "".join(map(str, digits)).lstrip("0")
-    if not significant:
+    digits, exponent = number.significant
+    if not digits:
         return Decimal(0).scaleb(-kind.scale)
-    stripped = significant.rstrip("0")
-    exponent += len(significant) - len(stripped)
-    if exponent < -kind.scale or len(stripped) + exponent + kind.scale > kind.precision:
+    if exponent < -kind.scale or len(digits) + exponent + kind.scale > kind.precision:
         raise _Misfit("does not fit precision and scale")
-    unscaled = int(stripped) * 10 ** (exponent + kind.scale)
-    return Decimal((sign, tuple(map(int, str(unscaled))), -kind.scale))
+    unscaled = digits + "0" * (exponent + kind.scale)
+    return Decimal((int(number.text.startswith("-")), tuple(map(int, unscaled)), -kind.scale))
 
 
 def _date(_: Type, value: Any) -> int:

@@ -76,6 +76,13 @@ EXACT: list[tuple[str, str, Any]] = [
     ("long", "9007199254740993", 9_007_199_254_740_993),
     ("double", "-0.0", 0.0),
     ("float", "0.1", 0.10000000149011612),
+    ("float", "0.95036490000000000000", 0.950364887714386),
+    ("float", "1000000000000000000", 999999984306749440.0),
+    ("float", "7.038531e-26", 7.038530691851209e-26),
+    ("double", "1" + "0" * 23, 1e23),
+    ("double", "0e999", 0.0),
+    ("decimal(3,1)", "0e99999999999", "0.0"),
+    ("decimal(3,1)", "100e-00000000002", "1.0"),
     ("timestamp", '"2024-01-01T02:00:00.1234560+02:00"', "2024-01-01T00:00:00.123456Z"),
     ("timestamp", '"0999-01-01"', "0999-01-01T00:00:00.000000Z"),
     ("uuid", '"0F8FAD5B-D9CB-469F-A165-70867728950E"', "0f8fad5b-d9cb-469f-a165-70867728950e"),
@@ -91,6 +98,23 @@ def test_values_are_exact(kind: str, text: str, expected: Any) -> None:
     value = f'{{"k":"K","at":"2024-01-01","v":{text}}}'.encode()
     model = Model(entry(columns={"v": kind})).run([Record(value, 1)])
     assert [r["v"] for r in history_json(model)] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("float", "4.9999999"),
+        ("float", "4.99999999999999999"),
+        ("double", "9007199254740993"),
+        ("double", "9007199254740993.0"),
+        ("double", "4e-324"),
+        ("double", "1.8e308"),
+        ("double", "0.1234567890123456789"),
+    ],
+)
+def test_numbers_that_would_be_rounded(kind: str, text: str) -> None:
+    value = f'{{"k":"K","at":"2024-01-01","v":{text}}}'.encode()
+    assert Model(entry(columns={"v": kind})).run([Record(value, 1)]).counts.dead_letters == 1
 
 
 @pytest.mark.parametrize(("unit", "count"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])

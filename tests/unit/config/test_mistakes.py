@@ -100,6 +100,11 @@ CROSS = [
     ("    columns:\n      coupon: long\n      Coupon: long", 8, "by case only", "another name"),
     ("    columns:\n      t: {path: terms, type: json}\n      u: {path: terms.x, type: long}", 8, "takes all of 'terms'",
      "keep the one"),
+    ("    columns: {e: {path: effective, type: long}}", 5, "is a single value at 'effective', so nothing is left for valid_from", "keep the one"),
+    ("    valid_to: isin.to", 6, "the key 'isin' is a single value", "keep the one"),
+    ("    valid_to: calls.end\n    children: [{path: calls}]", 6, "lies in an array", "another member"),
+    ("    children: [{path: c, columns: {x: long, all: {path: ., type: json}}}]", 6, "takes all of '.'", "keep the one"),
+    ("    children: [{path: c, key: a.b, columns: {x: {path: a, type: string}}}]", 6, "nothing is left for the key 'a.b'", "keep the one"),
     ("    columns:\n      terms__coupon: long", 7, "nested value", "{path: terms.coupon, type: long}"),
     ("    columns:\n      a.b: long\n      a__b: {path: c, type: long}", 8, "two columns would have the name", "declare"),
     ("    columns: {calls: json}\n    children: [{path: calls}]", 7, "already reads 'calls'", "keep one"),
@@ -207,3 +212,18 @@ def test_a_character_in_two_escaped_halves_is_one_as_in_json() -> None:
     assert list(config.datasets[0].columns) == ["\U0001f600"]
     half = one(DATASET + r'    columns: {"\ud83d": string}')
     assert (half.line, half.message) == (6, "an escape is half a character")
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "    columns: {e: {path: effective, type: json}}",
+        "    columns: {e: {path: effective, type: json}}\n    valid_to: effective.to\n    operation: effective.op",
+        "    columns:\n      all: {path: ids, type: json}\n      i: {path: ids.i, type: long}\n    key: [isin, ids.i]",
+        "    children: [{path: c, key: [a.b], columns: {a: json, all: {path: x, type: json}}}]",
+        "    children: [{path: c, key: [a.b], columns: {all: {path: ., type: json}}}]",
+    ],
+)
+def test_keys_and_times_may_lie_in_a_json_column(added: str) -> None:
+    lines = DATASET if "key: [isin, " not in added else DATASET.replace("    key: [isin]\n", "")
+    assert parse_config(lines + added + "\n", base=Path("/lake"), environ={}).datasets

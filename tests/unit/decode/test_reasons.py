@@ -130,3 +130,108 @@ def test_records_too_far_ahead_make_no_columns_and_are_told() -> None:
 def test_times_that_are_too_precise_say_how_they_are_taken(members: str, advice: str) -> None:
     decoder = Decoder(dataset(column("t", "timestamp")), options())
     assert advice in explain(decode(decoder, f'{{"k":"a",{members}}}'), 0)[2]
+
+
+LEGS = child(["o.legs"], (column("id", declared=False), column("at", "date", "t.at")))
+FEES = child(
+    ["o.legs", "fees"],
+    (column("fee", "decimal(9,2)"),),
+    above=(column("id", declared=False), column("at", "date", "t.at")),
+)
+TYPES = [
+    ("long", "7.0", "7", "7"),
+    ("boolean", "true", "true", "true"),
+    ("double", "1e0", "1", "1.0"),
+    ("decimal(30,2)", '"-12.5"', "-12.50", "-12.50"),
+    ("timestamp", '"2024-01-31T12:00+01:00"', '"2024-01-31T11:00"', "2024-01-31T11:00:00+00:00"),
+    ("uuid", f'"{"AB" * 4}-0000-0000-0000-000000000001"', f'"{"ab" * 4}-0000-0000-0000-000000000001"', None),
+    ("binary", '"AAEC"', '"AAEC"', "AAEC"),
+    ("string", '"' + "é" * 500 + '"', '"' + "é" * 500 + '"', "é" * (LONGEST // 2)),
+]
+
+
+@pytest.mark.parametrize("envelope", [False, True])
+def test_equal_keys_name_the_child_table_and_the_key(envelope: bool) -> None:
+    decoder = Decoder(dataset(children=[LEGS, FEES]), options(envelope=envelope))
+    leg = '{"id":"A","t":{"at":"2024-01-31"},"fees":[%s]}'
+    many = ",".join(leg.replace("A", str(n)) % "" for n in range(40))
+    texts = [
+        "",
+        leg % "" + "," + leg.replace("A", "B") % "" + "," + leg % "",
+        leg % '{"fee":1},{"fee":2},{"fee":1.00}',
+        f"{many},{leg.replace('A', '17') % ''}",
+        leg.replace("A", "C") % "",
+    ]
+    lines = [f'{HEAD},"new":1,"o":{{"legs":[{text}]}}}}' for text in texts]
+    if envelope:
+        lines = [f'{{"timestamp":"2024-01-01","value":{line}}}' for line in lines]
+    batch = decode(decoder, *lines)
+    assert batch.status.tolist() == [0, 63, 63, 63, 0]
+    equal = ": two elements have the same key"
+    assert [explain(batch, i)[:2] for i in (1, 2, 3)] == [
+        ("children", f"d__o.legs (o.legs), id = A, at = 2024-01-31{equal}"),
+        ("children", f"d__o.legs__fees (o.legs.fees), id = A, at = 2024-01-31, fee = 1.00{equal}"),
+        ("children", f"d__o.legs (o.legs), id = 17, at = 2024-01-31{equal}"),
+    ]
+    assert [len(r.children.get("d__o.legs", {})) for r in records(batch, decoder.schema)] == [0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("kind", "first", "second", "text"), TYPES)
+def test_equal_keys_of_every_type(kind: str, first: str, second: str, text: str | None) -> None:
+    decoder = Decoder(dataset(children=[child(["c"], (column("id", kind),))]), options())
+    batch = decode(decoder, f'{HEAD},"c":[{{"id":{first}}},{{"id":{second}}}]}}')
+    wanted = second.strip('"') if text is None else text
+    assert explain(batch, 0)[1] == f"d__c (c), id = {wanted}: two elements have the same key"
+
+
+def test_a_key_that_is_missing_names_the_child_table_and_the_column() -> None:
+    decoder = Decoder(dataset(children=[LEGS]), options())
+    batch = decode(
+        decoder,
+        f'{HEAD},"o":{{"legs":[{{"id":"A","t":{{"at":null}}}}]}}}}',
+        f'{HEAD},"o":{{"legs":[{{"id":"A","t":{{"at":"2024-01-31"}}}},null]}}}}',
+    )
+    told = [re.sub(", at byte .*", "", explain(batch, i)[1]) for i in range(2)]
+    assert told == [
+        "d__o.legs.at (o.legs.t.at): an element's key is missing or null",
+        "o.legs: an element is null",
+    ]
+
+
+def test_the_advice_for_keys_times_and_numbers_is_one_that_works() -> None:
+    schema = dataset(
+        column("f", "float"), key=(column("k", "long"),), children=[child(["c"], (column("id", "date"),))]
+    )
+    decoder = Decoder(schema, options(valid_unit="s"))
+    lines = (
+        '{"k":"x","v":0}',
+        '{"k":1,"v":1.5}',
+        '{"k":1,"v":0,"f":16777217}',
+        '{"k":1,"v":0,"c":[{"id":1}]}',
+        '{"k":1,"v":true}',
+    )
+    batch = decode(decoder, *lines)
+    told = [explain(batch, i) for i in range(5)]
+    assert [(stage, reason.partition(", at byte")[0]) for stage, reason, _ in told] == [
+        ("column", "d.k: a value of another type"),
+        ("valid time", "valid_from: not an integer"),
+        ("column", "d.f: a number that would be rounded"),
+        ("column", "d__c.id: a value of another type"),
+        ("valid time", "valid_from: a value of another type"),
+    ]
+    words = [
+        "a key can't change",
+        "valid_unit",
+        "decimal(p,s), under a new name",
+        "a key can't change",
+        "ISO 8601",
+    ]
+    assert all(word in advice for word, (_, _, advice) in zip(words, told, strict=True))
+
+
+def test_too_many_columns_name_the_field() -> None:
+    decoder = Decoder(dataset(column("c", "long")), options(max_columns=3))
+    batch = decode(decoder, HEAD + ',"o":{"n":1,"m":2}}')
+    _, reason, advice = explain(batch, 0)
+    assert reason == "o.n: the dataset would have too many columns"
+    assert "json" in advice

@@ -1,5 +1,6 @@
 """Keys, times, operations, patches and envelopes."""
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -264,10 +265,44 @@ RAW_KEYS: list[tuple[Any, str, bytes, Any]] = [
     (True, "string", "\u20ac\ufeff".encode(), "\u20ac\ufeff"),
     (True, "string", b"a\nb", "a\nb"),
     (False, "string", b"12", "12"),
-    (True, "string", b"12", Code.WRONG_TYPE),
-    (True, "string", b"\xff", Code.NOT_JSON),
+    (True, "string", b"12", "12"),
+    (True, "string", b"594918104", "594918104"),
+    (True, "string", b"037833100", "037833100"),
+    (True, "string", b"1e5", "1e5"),
+    (True, "string", b" 1", " 1"),
+    (True, "string", b"-0.0 ", "-0.0 "),
+    (True, "string", b"true", "true"),
+    (True, "string", b"null", "null"),
+    (True, "string", b"[1]", "[1]"),
+    (True, "string", b"[" * 500, "[" * 500),
+    (True, "string", b'"B"', "B"),
+    (True, "string", b' "E" ', "E"),
+    (True, "string", b'"\\"q\\""', '"q"'),
+    (True, "string", b'{"k":"C"}', "C"),
+    (True, "string", b'{ "k" : "D" }', "D"),
+    (True, "string", b'{"k":1}', Code.WRONG_TYPE),
+    (True, "string", b'{"k":null}', Code.KEY_MISSING),
+    (True, "string", b'{"schema":{"type":"string"},"payload":"H"}', Code.KEY_MISSING),
+    (True, "string", b"\xef\xbb\xbfG", "\ufeffG"),
+    (True, "string", b"\x00\x00\x00\x00\x05A", "\0\0\0\0\x05A"),
+    (False, "string", b"1e5", "1e5"),
+    (False, "string", b" 1", " 1"),
+    (False, "string", b"null", "null"),
+    (False, "string", b'{"k":1}', "1"),
+    (True, "string", b"\xff", Code.BAD_UTF8),
+    (True, "string", b"x" * 70_000, Code.KEY_TOO_LONG),
     (True, "string", b'"\\ud800"', Code.LONE_SURROGATE),
-    (True, "string", b"null", Code.KEY_MISSING),
+    (True, "binary", b"1234", b"\xd7m\xf8"),
+    (True, "binary", b'"1234"', b"\xd7m\xf8"),
+    (True, "long", b"12", 12),
+    (True, "long", b" 1e2", 100),
+    (True, "long", b'"12"', Code.WRONG_TYPE),
+    (True, "long", b'{"k":12}', 12),
+    (True, "long", b"null", Code.KEY_MISSING),
+    (True, "boolean", b"true", True),
+    (True, "decimal(12,2)", b"1.5", Decimal("1.50")),
+    (True, "decimal(12,2)", b'"1.5"', Decimal("1.50")),
+    (True, "timestamp", b"1970-01-01T00:00:01Z", 1_000_000),
     (True, "date", b"1970-01-02", 1),
     (True, "date", b"soon", Code.BAD_DATE),
     (True, "long", b"x", Code.WRONG_TYPE),
@@ -275,7 +310,7 @@ RAW_KEYS: list[tuple[Any, str, bytes, Any]] = [
 
 
 @pytest.mark.parametrize(("declared", "kind", "key", "wanted"), RAW_KEYS)
-def test_keys_of_messages_that_are_not_json(declared: bool, kind: str, key: bytes, wanted: Any) -> None:
+def test_keys_of_messages(declared: bool, kind: str, key: bytes, wanted: Any) -> None:
     decoder = Decoder(dataset(key=[column("k", kind, declared=declared)]), options())
     at = (np.array([2]), np.array([2 + len(key)]))
     buffer = np.frombuffer(b"{}" + key + bytes(8), np.uint8)
@@ -293,7 +328,7 @@ def test_what_is_wrong_with_a_messages_key_is_told_by_its_own_bytes() -> None:
     told = [explain(batch, index)[:2] for index in range(2)]
     assert told == [
         ("json", "the message's key: not JSON, at byte 5"),
-        ("json", "the message's key: not JSON, at byte 0"),
+        ("json", "the message's key: not UTF-8"),
     ]
 
 
