@@ -135,7 +135,7 @@ def _check_singles(part: DatasetConfig | ChildConfig, base: Steps, document: Doc
         roles = {"valid_from": part.valid_from, "valid_to": part.valid_to, "operation": part.operation}
         singles += [(path, (role,), role) for role, path in roles.items() if path]
     arrays = {child.path for child in part.children}
-    around = {path: what for path, _, what in singles} | {
+    around = {
         column.path: f"column '{name}'"
         for name, column in part.columns.items()
         if column.type.kind is not Kind.JSON

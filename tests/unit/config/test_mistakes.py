@@ -101,7 +101,6 @@ CROSS = [
     ("    columns:\n      t: {path: terms, type: json}\n      u: {path: terms.x, type: long}", 8, "takes all of 'terms'",
      "keep the one"),
     ("    columns: {e: {path: effective, type: long}}", 5, "is a single value at 'effective', so nothing is left for valid_from", "keep the one"),
-    ("    valid_to: isin.to", 6, "the key 'isin' is a single value", "keep the one"),
     ("    valid_to: calls.end\n    children: [{path: calls}]", 6, "lies in an array", "another member"),
     ("    children: [{path: c, columns: {x: long, all: {path: ., type: json}}}]", 6, "takes all of '.'", "keep the one"),
     ("    children: [{path: c, key: a.b, columns: {x: {path: a, type: string}}}]", 6, "nothing is left for the key 'a.b'", "keep the one"),
