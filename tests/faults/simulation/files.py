@@ -32,5 +32,6 @@ class SimulatedFile(LineSource):
 
     def __init__(self, path: str, **_: Any) -> None:
         content = self.contents[path]
+        self.given = path
         self.identity, self.size = FileIdentity(path, len(content), path), len(content)
         super().__init__(_Bytes(content), path, block_bytes=1 << 16, block_records=BLOCK_RECORDS)
