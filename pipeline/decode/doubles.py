@@ -121,7 +121,8 @@ def gives_back(
 ) -> bool:
     """Whether a double, printed with as many significant digits as a positive number has, is that number.
 
-    Zeros at either end are not significant. Half a unit of the last digit is printed as the even one.
+    Zeros at either end are not significant. Half a unit of the last digit may be printed either way: the
+    shortest text of a double is not always the one with the even digit.
 
     Args:
         buffer, at, end, mantissa, exponent, dropped, registers: as in `double_bits`.
@@ -141,8 +142,7 @@ def gives_back(
     order = _compare(buffer, at, end, bits, 0, 0, registers)
     if order == 0:
         return True
-    beyond = order * _compare(buffer, at, end, bits, 0, -5 * order, registers)
-    return beyond < 0 or (beyond == 0 and _last_is_even(buffer, at, end))
+    return order * _compare(buffer, at, end, bits, 0, -5 * order, registers) <= 0
 
 
 @kernel
@@ -279,20 +279,6 @@ def _digits(buffer: Any, at: int, end: int, big: Any, number: int) -> Any:
         size = _multiply(big, number, size, 10, 1)
         exponent -= _SIGNIFICANT - taken + 1
     return exponent, size
-
-
-@kernel
-def _last_is_even(buffer: Any, at: int, end: int) -> bool:
-    """Whether the last digit of a number that is not 0 is even."""
-    last = 0
-    while at < end:
-        byte = load8(buffer, at)
-        if byte == 101 or byte == 69:
-            break
-        if byte > 48:
-            last = byte
-        at += 1
-    return last & 1 == 0
 
 
 @kernel

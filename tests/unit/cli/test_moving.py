@@ -190,6 +190,7 @@ def test_the_same_lake_by_another_name_was_not_moved(lake: Moving, tmp_path: Pat
     assert lake.run("A", "relocate", "--config", config, "--output", "json").json == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["before-relocating", "after-relocating"])
 def test_killed_on_the_way(lake: Moving, forks: Forks, tmp_path: Path, point: str) -> None:
     before = lake.answers("A")
@@ -204,6 +205,7 @@ def test_killed_on_the_way(lake: Moving, forks: Forks, tmp_path: Path, point: st
     lake.load("B", 10)
 
 
+@pytest.mark.slow
 def test_an_epoch_that_was_being_committed(lake: Moving, forks: Forks, tmp_path: Path) -> None:
     """Its files are listed with whole paths: finished in the copy with the copy's, in the original with its."""
     a, b = tmp_path / "A", tmp_path / "B"
@@ -243,6 +245,7 @@ def test_an_epoch_of_another_lake_is_never_committed(lake: Moving, forks: Forks,
     assert len(lake.run("B", "timeline", "d", "--key", "id=K0", "--output", "json").json) == 3
 
 
+@pytest.mark.slow
 def test_a_copy_that_lacks_files_of_such_an_epoch(lake: Moving, forks: Forks, tmp_path: Path) -> None:
     a, b = tmp_path / "A", tmp_path / "B"
     (a / "r.jsonl").write_text(lines(10, 5))

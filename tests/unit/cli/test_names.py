@@ -28,6 +28,8 @@ FOLDERS = (
     "sqlite:///x",
     "x" * 255,
 )
+QUICK = 3
+"""So many of them are tried in the fast suite."""
 LAKE = """\
 catalog: {name: lake, type: sql, uri: "sqlite:///.bitlake/catalog.db", warehouse: .bitlake/warehouse}
 state: .bitlake/state
@@ -76,7 +78,13 @@ def write(folder: Path, text: str = LAKE, records: tuple[dict[str, object], ...]
     (folder / "r.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
-@pytest.mark.parametrize("name", FOLDERS, ids=[repr(name)[:20] for name in FOLDERS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, id=repr(name)[:20], marks=[] if number < QUICK else pytest.mark.slow)
+        for number, name in enumerate(FOLDERS)
+    ],
+)
 def test_a_lake_in_a_folder_of_any_name(tmp_path: Path, bitlake: Run, name: str) -> None:
     """The cases `folder-name-percent`, and its kind: every command works, and writes nothing elsewhere."""
     folder = tmp_path / "above" / name / "lake"
@@ -156,6 +164,7 @@ def test_columns_of_any_name(tmp_path: Path, bitlake: Run, given: str) -> None:
     assert len(lake.rows("views")) == 2
 
 
+@pytest.mark.slow
 def test_children_of_any_name(tmp_path: Path, bitlake: Run) -> None:
     """The case `child-name-hash`, and its kind."""
     children = [{"path": [name], "key": "v"} for name in CHILDREN]

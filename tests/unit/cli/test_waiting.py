@@ -56,6 +56,7 @@ def told(child: Child) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_twenty_feeds_at_once_queue_and_all_end_well(folder: Path, forks: Forks) -> None:
     loads = [
         start(forks, folder, "load", f"feed{number}", "good.jsonl", "--wait", "10m")
@@ -98,7 +99,7 @@ def test_a_replay_queues_too(folder: Path, forks: Forks) -> None:
     replay = start(forks, folder, "dead-letters", "replay", "--wait", "10m")
     assert told(replay)
     held.close()
-    err_of(replay, 0)
+    err_of(replay, 1)  # all are refused again
 
 
 def test_in_python(folder: Path) -> None:

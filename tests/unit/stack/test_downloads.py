@@ -9,6 +9,7 @@ from pipeline.errors import BadConfiguration
 from stack import downloads
 from stack.lock import GROUPS, WHEELS
 
+NAME_PARTS = ("artifactId", "version", "classifier")
 POM = "{http://maven.apache.org/POM/4.0.0}"
 
 
@@ -17,8 +18,8 @@ def _pom() -> dict[str, set[str]]:
     root = ET.parse(downloads.POM).getroot()
     return {
         str(profile.findtext(f"{POM}id")): {
-            f"{one.findtext(f'{POM}artifactId')}-{one.findtext(f'{POM}version')}"
-            f".{one.findtext(f'{POM}type') or 'jar'}"
+            "-".join(filter(None, (one.findtext(f"{POM}{part}") for part in NAME_PARTS)))
+            + f".{one.findtext(f'{POM}type') or 'jar'}"
             for one in profile.iter(f"{POM}dependency")
         }
         for profile in root.iter(f"{POM}profile")
