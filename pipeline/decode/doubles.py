@@ -117,17 +117,19 @@ def gives_back(
     dropped: bool,
     bits: int,
     safe: Any,
+    spacing: int,
     registers: Any,
 ) -> bool:
     """Whether a double, printed with as many significant digits as a positive number has, is that number.
 
-    Zeros at either end are not significant. Half a unit of the last digit may be printed either way: the
-    shortest text of a double is not always the one with the even digit.
+    Zeros at either end are not significant. Half a unit of the last digit is printed as the even one, or as
+    the one that names the double, where the even one does not.
 
     Args:
         buffer, at, end, mantissa, exponent, dropped, registers: as in `double_bits`.
         bits: the double, which is the one nearest to the number, or the nearest 32-bit float.
         safe: 10 to the number of digits that the double always gives back; 0 if it is subnormal.
+        spacing: between two neighbours' bits: 1, or 2**29 for 32-bit floats.
     """
     if not dropped:
         while mantissa % _TEN == _ZERO:
@@ -142,7 +144,14 @@ def gives_back(
     order = _compare(buffer, at, end, bits, 0, 0, registers)
     if order == 0:
         return True
-    return order * _compare(buffer, at, end, bits, 0, -5 * order, registers) <= 0
+    beyond = order * _compare(buffer, at, end, bits, 0, -5 * order, registers)
+    if beyond != 0 or _last_is_even(buffer, at, end):
+        return beyond <= 0
+    # Half a unit above a power of two: the shortest text is this one if the even one names the double below.
+    if order < 0 or bits & ((1 << 52) - 1) != 0:
+        return False
+    half_way, halves = (bits - 1, 1) if spacing == 1 else (bits - spacing // 2, 0)
+    return _compare(buffer, at, end, half_way, halves, -10, registers) < 0
 
 
 @kernel
@@ -279,6 +288,20 @@ def _digits(buffer: Any, at: int, end: int, big: Any, number: int) -> Any:
         size = _multiply(big, number, size, 10, 1)
         exponent -= _SIGNIFICANT - taken + 1
     return exponent, size
+
+
+@kernel
+def _last_is_even(buffer: Any, at: int, end: int) -> bool:
+    """Whether the last digit of a number that is not 0 is even."""
+    last = 0
+    while at < end:
+        byte = load8(buffer, at)
+        if byte == 101 or byte == 69:
+            break
+        if byte > 48:
+            last = byte
+        at += 1
+    return last & 1 == 0
 
 
 @kernel

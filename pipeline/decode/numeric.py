@@ -227,7 +227,7 @@ def double(
         return _OUT, 0
     if digits > 15 or bits < _NORMAL:
         safe = _SAFE if bits >= _NORMAL else _ZERO
-        if not gives_back(buffer, at, end, mantissa, exponent, dropped, bits, safe, registers):
+        if not gives_back(buffer, at, end, mantissa, exponent, dropped, bits, safe, 1, registers):
             return _INEXACT, 0
     if flags & NEGATIVE:
         bits = bits | signed(-(2**63))
@@ -248,7 +248,7 @@ def single(
         return _OUT, 0
     if digits > 6 or bits < _NORMAL_SINGLE:
         safe = _SAFE_SINGLE if bits >= _NORMAL_SINGLE else _ZERO
-        if not gives_back(buffer, at, end, mantissa, exponent, dropped, bits, safe, registers):
+        if not gives_back(buffer, at, end, mantissa, exponent, dropped, bits, safe, 1 << 29, registers):
             return _INEXACT, 0
     if flags & NEGATIVE:
         bits = bits | signed(-(2**63))

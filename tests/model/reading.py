@@ -158,16 +158,16 @@ def _integer(kind: Type, value: Any) -> int:
 
 
 def _floating(kind: Type, value: Any) -> float:
-    """The nearest float, if it gives the number back: it is within half a unit of the number's last digit."""
+    """The nearest float, if it gives the number back: printed with as many digits, or shortest, it is the number."""
     if not isinstance(value, Number):
         raise _Misfit("not a number")
-    digits, exponent = value.significant
+    digits, _ = value.significant
     if not digits:
         return 0.0
     number = _nearest_single(value.text) if kind.name == "float" else float(value.text)
     if not number or abs(number) == float("inf"):
         raise _Misfit("out of range")
-    if 2 * abs(Fraction(number) - Fraction(value.text)) > Fraction(10) ** exponent:
+    if Decimal(value.text) not in (Decimal(f"{number:.{len(digits) - 1}e}"), Decimal(repr(number))):
         raise _Misfit("a number that would be rounded")
     return number
 

@@ -163,10 +163,10 @@ EXACT = Decoder(
 
 
 def gives_back(value: float, exact: Decimal) -> bool:
-    """Whether a float, printed with as many significant digits as a number has, may be that number."""
-    digits, exponent = exact.as_tuple().digits, int(exact.as_tuple().exponent)
-    exponent += len(digits) - len("".join(map(str, digits)).rstrip("0"))
-    return exact == 0 or 2 * abs(Fraction(value) - Fraction(exact)) <= Fraction(10) ** exponent
+    """Whether a float, printed with as many significant digits as a number has, or shortest, is that number."""
+    digits = len("".join(map(str, exact.as_tuple().digits)).strip("0"))
+    printed = (f"{value:.{digits - 1}e}", repr(value)) if exact else ()
+    return exact == 0 or exact in map(Decimal, printed)
 
 
 def nearest_float(text: str) -> float:
