@@ -69,7 +69,8 @@ def claim(sink: LakeSink, dataset: DatasetSchema, tenant: Tenant) -> None:
         InPart: it does not commit the rest; it may have died.
     """
     sink.claim(dataset, tenant)
-    wait_whole(sink, dataset)
+    if sink.had_a_job(dataset):
+        wait_whole(sink, dataset)
 
 
 def wait_whole(sink: LakeSink, dataset: DatasetSchema) -> None:

@@ -282,6 +282,10 @@ class LakeSink:
             self._claims[dataset.name] = held
         return held.token
 
+    def had_a_job(self, dataset: DatasetSchema) -> bool:
+        """Whether a Flink job ever wrote the dataset, as its claim found it."""
+        return FLINK_JOB in self._table(dataset.parent.identifier).properties
+
     def hold(self, dataset: DatasetSchema, tenant: Tenant, properties: Mapping[str, str]) -> None:
         """Have a claim's lease as another tenant, and set properties of the first table with it.
 
@@ -395,11 +399,12 @@ class LakeSink:
     def unfinished(self, dataset: DatasetSchema) -> FileList | None:
         """The files of an epoch that an earlier writer, of another state, committed to some tables only.
 
-        Whoever has claimed the dataset commits them to the others.
+        Whoever has claimed the dataset commits them to the others: nobody else wrote since the claim.
         """
         with explained(self._where), self._lock:
             told = {
-                table.identifier: self._newest(table.identifier, dataset.name) for table in dataset.tables
+                table.identifier: newest_summary(self._table(table.identifier).metadata, dataset.name)
+                for table in dataset.tables
             }
             summaries = [summary for summary in told.values() if summary is not None and FLINK not in summary]
             newest = max(summaries, key=lambda summary: int(summary[EPOCH]), default=None)
@@ -413,7 +418,7 @@ class LakeSink:
     def missing_letters(self, dataset: DatasetSchema) -> FileList | None:
         """The dead letters of the newest epoch of the dataset's own tables, if theirs lacks that epoch."""
         with explained(self._where), self._lock:
-            own = self._newest(dataset.parent.identifier, dataset.name)
+            own = newest_summary(self._table(dataset.parent.identifier).metadata, dataset.name)
             if own is None or FLINK in own:
                 return None
             found = self._newest(self._dead_letter_table, dataset.name)

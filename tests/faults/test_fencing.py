@@ -141,6 +141,8 @@ def cells() -> list[Any]:
                         marks.append(pytest.mark.servers)
                     if cell not in QUICK:
                         marks.append(pytest.mark.long)
+                    elif cell != ("load", "load", HALF, "before"):
+                        marks.append(pytest.mark.slow)
                     found.append(pytest.param(*cell, marks=marks))
     return found
 

@@ -43,6 +43,7 @@ def committed(place: Place, dataset: str = "bonds") -> Position:
     return Position.from_summary(summary)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(KILL)
 @pytest.mark.parametrize(
     "point",
@@ -70,6 +71,7 @@ def test_files_that_were_finished_are_not_loaded_again(point: str, place: Place)
     place.check(model)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(KILL)
 def test_a_load_goes_on_after_loads_of_other_files(place: Place) -> None:
     first, other = lines_of(4), lines_of(5)

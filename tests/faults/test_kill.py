@@ -24,6 +24,7 @@ CHECKPOINTS = {"records": 64, "checkpoint_records": 5}
 """Epochs enough to be killed in two checkpoints, each of which takes three."""
 
 
+@pytest.mark.slow
 @pytest.mark.fault(KILL)
 @pytest.mark.parametrize(
     "points",

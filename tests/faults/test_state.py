@@ -184,6 +184,7 @@ def test_a_state_lost_between_commits_is_refused(
     assert "no intent is left to finish" in place.refused(load)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(STATE_LOST)
 @pytest.mark.parametrize("point", ["between-commits:4", "after-last-commit"])
 def test_a_state_lost_before_dead_letters_were_committed(point: str, tmp_path: Path, forks: Forks) -> None:

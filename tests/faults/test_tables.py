@@ -70,6 +70,7 @@ def test_others_compact_and_the_snapshot_with_the_position_stays(
     goes_on(story, lose_state=lose_state)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(EXPIRED)
 @pytest.mark.parametrize(
     ("kind", "lose_state"), [("append", True), pytest.param("upsert", False, marks=pytest.mark.long)]

@@ -69,6 +69,7 @@ def test_stopped_and_back_beside_its_successor(point: str, tmp_path: Path, forks
     more(story.place, story.model, seed=story.seed + 1)
 
 
+@pytest.mark.slow
 @fault(STOPPED)
 def test_stopped_and_back_when_its_successor_committed_the_same_epoch(tmp_path: Path, forks: Forks) -> None:
     story = Story(tmp_path, forks, 56)
@@ -93,6 +94,7 @@ def test_stopped_and_back_when_its_successor_is_far_ahead(tmp_path: Path, forks:
     more(story.place, story.model, seed=55)
 
 
+@pytest.mark.slow
 @fault(STOPPED)
 def test_a_letter_of_a_stale_writer_stands_once(tmp_path: Path, forks: Forks) -> None:
     """Its epoch is refused by the dataset's own tables before its letters are in the one that all share."""

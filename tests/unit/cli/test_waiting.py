@@ -68,6 +68,7 @@ def test_twenty_feeds_at_once_queue_and_all_end_well(folder: Path, forks: Forks)
     assert [lake.timeline(f"feed{number}").num_rows for number in range(FEEDS)] == [1] * FEEDS
 
 
+@pytest.mark.slow
 def test_without_waiting_it_is_a_condition_that_ends(folder: Path, forks: Forks) -> None:
     """Not bad configuration: a scheduler may try again, and the error offers to queue."""
     held = open_state(folder / ".bitlake/state")
@@ -82,6 +83,7 @@ def test_without_waiting_it_is_a_condition_that_ends(folder: Path, forks: Forks)
     err_of(start(forks, folder, "load", *words), 0)
 
 
+@pytest.mark.slow
 def test_who_waits_says_for_whom_and_can_be_stopped(folder: Path, forks: Forks) -> None:
     held = open_state(folder / ".bitlake/state")
     load = start(forks, folder, "load", "feed0", "good.jsonl", "--wait", "10m")
@@ -93,6 +95,7 @@ def test_who_waits_says_for_whom_and_can_be_stopped(folder: Path, forks: Forks) 
     held.close()
 
 
+@pytest.mark.slow
 def test_a_replay_queues_too(folder: Path, forks: Forks) -> None:
     err_of(start(forks, folder, "load", "feed0", "bad.jsonl"), 0)
     held = open_state(folder / ".bitlake/state")

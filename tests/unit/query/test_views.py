@@ -143,6 +143,7 @@ NAMES += [
 NAMES += [("d", "temp.d"), ("e", "memory.d_rows")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "other"), list(combinations(NAMES, 2)))
 def test_no_view_hides_another_in_a_lake_that_config_check_accepts(tmp_path, one, other):
     """The case `sql-view-shadowed`, and its kind: as many views as each table has alone, and so for Trino."""

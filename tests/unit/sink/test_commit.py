@@ -166,6 +166,7 @@ def test_endless_conflicts_end_and_leave_no_manifests(
     assert not list(tmp_path.rglob("*.avro"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", WRITE_POINTS + COMMIT_POINTS)
 def test_killed_at_each_point_nothing_is_lost_or_doubled(tmp_path: Path, point: str, forks: Forks) -> None:
     def run(fault: str) -> int:

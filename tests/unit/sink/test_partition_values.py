@@ -27,6 +27,8 @@ from pipeline.sink.tables import iceberg_schema
 from pipeline.sink.types import to_iceberg
 from tests import lakes
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     *("", " ", "a", "/", "..", "%2F", "a=b", "a/b", '"', "'", "\\", "\0", "\x01\n\r\t\x7f", "null", "#?&*[x]"),
     *("\ud7ff", "\ud7ff" * 40, "\ue000", "\U0010ffff", "\U0010ffff" * 40, "Ä" * 42, "x" * 300, "x" * 5000),
