@@ -78,7 +78,8 @@ def test_an_error_that_nobody_expected_is_told_and_ends_nothing(background: Back
         background.up(Wanted(("postgres",)))
     assert "Traceback" not in str(caught.value)
     assert "supervisor.log" in caught.value.next_step
-    assert "Traceback" in background.logs()["supervisor"].read_text()
+    log = background.logs()["supervisor"]
+    wait_until(lambda: "Traceback" in log.read_text(), "the trace in the log, which follows the answer")
     background.up(Wanted(()))
     assert background.supervisor == supervisor
 
