@@ -130,8 +130,9 @@ def writer_of(metadata: Metadata[Snapshot], dataset: str) -> str:
 def _last_writer(metadata: Metadata[Snapshot], dataset: str) -> tuple[int, str]:
     token, writer = 0, "another process"
     for summary in _told(metadata, dataset):
-        if int(summary.get(TOKEN, 0)) > token:
-            token, writer = int(summary[TOKEN]), summary.get(WRITER, writer)
+        found = int(summary.get(TOKEN, 0))
+        if found > token or (found == token and WRITER in summary):  # a job's commits don't name it
+            token, writer = found, summary.get(WRITER, writer)
         if CLAIM in summary:
             break
     return token, writer

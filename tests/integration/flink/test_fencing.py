@@ -74,7 +74,7 @@ def test_a_job_goes_on_where_a_load_and_a_replay_died(cluster: FaultyCluster, tm
     assert [row["isin"] for row in place.lake.timeline(f"{name}__legs").to_pylist()] == ["A", "B"]
     letters = place.lake.dead_letters()
     assert letters is not None
-    assert letters.counts() == {}
+    assert letters.counts().get(name, 0) == 0
 
 
 @pytest.mark.parametrize(
